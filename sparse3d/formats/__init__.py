@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of splats: `read(path)` and `write(path, splats)`; one module a format.
+
+The bytes decide what a file is when reading; the suffix decides when writing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sparse3d.errors import DataError, UsageError
+from sparse3d.formats import ply as _ply
+from sparse3d.formats.atomic import atomic_file
+from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Limits, WriteOptions
+from sparse3d.formats.point_ply import PointCloud, read_points
+from sparse3d.splats import Splats
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Limits",
+    "PointCloud",
+    "WriteOptions",
+    "atomic_file",
+    "find_format",
+    "format_for_suffix",
+    "read",
+    "read_points",
+    "write",
+]
+# Importing a format's module registers it; naming them here keeps the list of formats in one place.
+_MODULES = (_ply,)
+
+# Beginnings of files that users have and this version does not read yet: named in the error instead of "unknown".
+_OTHERS = (
+    (b"NGSP", "an SPZ file (version 4)"),
+    (b"\x1f\x8b", "gzip data (perhaps an SPZ file)"),
+    (b"PK\x03\x04", "a zip archive (perhaps SOG)"),
+    (b"glTF", "a binary glTF file"),
+    (b"KSPLAT", "a KSPLAT file"),
+)
+
+
+def read(path: Path) -> Splats:
+    """Splats of a file of any registered format. Raises DataError with the path for whatever is wrong with it."""
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; give a file of splats ({', '.join(_suffixes())})")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            file.seek(0)
+            return find_format(head, path).read(file)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except DataError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise DataError(f"{path}: {error}") from error
+
+
+def write(path: Path, splats: Splats, opts: WriteOptions | None = None) -> tuple[str, ...]:
+    """Write atomically in the format of the suffix; returns notes on what the format could not keep.
+
+    Raises UsageError for a suffix of no format, DiskFullError with the earlier file still whole.
+    """
+    path = Path(path)
+    chosen = format_for_suffix(path)
+    with atomic_file(path) as file:
+        return chosen.write(file, splats, opts or WriteOptions())
+
+
+def find_format(head: bytes, path: Path) -> Format:
+    """The format whose `sniff` knows `head`. Raises DataError that says what the bytes look like."""
+    if not head:
+        raise DataError(f"{path}: is empty (0 bytes)")
+    for candidate in FORMATS:
+        if candidate.sniff(head):
+            return candidate
+    looks = next((what for magic, what in _OTHERS if head.startswith(magic)), None)
+    if head.startswith((b"ply\n", b"ply\r\n")):
+        looks = "a compressed PLY (packed vertices)"
+    known = f"known formats: {', '.join(FORMATS.names())}"
+    if looks:
+        raise DataError(f"{path}: is {looks}, which this version does not read; {known}")
+    raise DataError(f"{path}: is not a file of splats (it begins with {head[:8]!r}); {known}")
+
+
+def format_for_suffix(path: Path) -> Format:
+    """The format that writes files named like `path`; a longer suffix (.compressed.ply) wins over a shorter one."""
+    name = Path(path).name.lower()
+    matches = [(len(s), fmt) for fmt in FORMATS for s in fmt.suffixes if name.endswith(s)]
+    if not matches:
+        raise UsageError(f"{path}: no splat format has this suffix; known: {', '.join(_suffixes())}")
+    return max(matches, key=lambda match: match[0])[1]
+
+
+def _suffixes() -> list[str]:
+    return [suffix for fmt in FORMATS for suffix in fmt.suffixes]
