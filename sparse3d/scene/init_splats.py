@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From points to the splats that training starts with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sparse3d.conventions import MAX_SH_DEGREE, SH_C0
+from sparse3d.errors import DataError, UsageError
+from sparse3d.scene.frustum import frustum_points, near_far
+from sparse3d.scene.neighbours import nearest_distances
+from sparse3d.scene.records import Points, Scene
+from sparse3d.scene.triangulate import TriangulateConfig, triangulate_points
+from sparse3d.splats import Splats, num_sh_rest
+
+# Fewer triangulated points than this do not carry a scene: random ones are added up to the usual random count.
+_POINTS_MIN = 200
+_RANDOM_COUNT = 10_000
+# A splat may start at most this many times larger than the median one: a lone point would veil the pictures.
+_SCALE_CLIP = 10.0
+
+
+def init_splats(points: Points, sh_degree: int, *, opacity: float = 0.1, seed: int = 0) -> Splats:
+    """One round splat at every point, as in 3DGS (Kerbl et al. 2023, section 5.2).
+
+    The standard deviation is the mean distance to the 3 nearest other points, kept between 1e-3 and 10 times its median;
+    colour from the point, higher harmonics zero, unit rotation. `seed` is unused where no two points coincide; points at
+    one place are moved apart by a hundredth of the median distance, so that density control can tell them apart.
+    Raises DataError for no points or values that are not finite, UsageError for a degree outside 0 to 4.
+    """
+    if not 0 <= sh_degree <= MAX_SH_DEGREE:
+        raise UsageError(f"Spherical-harmonics degree {sh_degree} is outside 0 to {MAX_SH_DEGREE}")
+    if not 0.0 < opacity < 1.0:
+        raise UsageError(f"Initial opacity {opacity} is outside 0 to 1")
+    count = len(points)
+    if count == 0:
+        raise DataError("Cannot start from 0 points: give points, more photos that overlap, or camera poses")
+    if not (np.isfinite(points.xyz).all() and np.isfinite(points.rgb).all()):
+        raise DataError(f"Of the {count} initial points some are NaN or infinite")
+    xyz = points.xyz.astype(np.float32)
+    distance = nearest_distances(xyz, 3)
+    mean = distance.mean(axis=1)
+    positive = mean[mean > 0]
+    middle = float(np.median(positive)) if len(positive) else 1.0
+    twins = distance[:, 0] == 0.0
+    if count > 1 and twins.any():
+        rng = np.random.default_rng(seed)
+        xyz = xyz.copy()
+        xyz[twins] += (0.01 * middle * rng.standard_normal((int(twins.sum()), 3))).astype(np.float32)
+    scale = np.clip(mean, 1e-3 * middle, _SCALE_CLIP * middle)
+    log_scale = np.log(scale).astype(np.float32)
+    rgb = np.clip(points.rgb, 0.0, 1.0)
+    sh0 = ((rgb - 0.5) / SH_C0).astype(np.float32)
+    quats = np.zeros((count, 4), np.float32)
+    quats[:, 0] = 1.0
+    return Splats(
+        means=torch.from_numpy(np.ascontiguousarray(xyz)),
+        quats_wxyz=torch.from_numpy(quats),
+        log_scales=torch.from_numpy(np.repeat(log_scale[:, None], 3, axis=1)),
+        logit_opacities=torch.full((count,), math.log(opacity / (1.0 - opacity)), dtype=torch.float32),
+        sh0=torch.from_numpy(sh0[:, None, :].copy()),
+        shN=torch.zeros((count, num_sh_rest(sh_degree), 3), dtype=torch.float32),
+    )
+
+
+def initial_points(
+    scene: Scene,
+    cfg: TriangulateConfig | None = None,
+    workdir: Path | None = None,
+    progress: Callable[[str, float], None] | None = None,
+    *,
+    seed: int = 0,
+) -> tuple[Points, str]:
+    """The points training starts from and the sentence that says where they come from.
+
+    Given points where the scene has them and its cameras are given too; else points triangulated with the known poses
+    from the training photos, together with those of structure from motion; where those are fewer than 200, random points
+    in the training cameras' common frustum are added. Raises DataError without a training photo.
+    """
+    if not scene.train:
+        raise DataError("Cannot place initial points: the scene has no training photo")
+    if scene.points is not None and len(scene.points) and scene.camera_source == "given":
+        return scene.points, f"{len(scene.points):,} given points"
+    found = triangulate_points(scene, cfg, workdir, progress)
+    photos = f"{len(scene.train)} training photo{'s' if len(scene.train) != 1 else ''}"
+    sentence = f"points triangulated from {photos}"
+    if scene.points is not None and len(scene.points):
+        found = scene.points if found is None else _joined(found, scene.points)
+        sentence = f"points from structure from motion and triangulation of {photos}"
+    have = 0 if found is None else len(found)
+    if found is not None and have >= _POINTS_MIN:
+        return found, f"{have:,} {sentence}"
+    random = _random_points(scene, found, seed)
+    if found is None or have == 0:
+        why = "one photo alone" if len(scene.train) == 1 else f"no feature of {photos} could be placed in space"
+        return random, f"{len(random):,} random points in the common frustum of the training cameras ({why})"
+    both = _joined(found, random)
+    return both, f"{have:,} {sentence}, too few alone: {len(random):,} random points in the common frustum added"
+
+
+def _joined(a: Points, b: Points) -> Points:
+    return Points(np.concatenate([a.xyz, b.xyz]), np.concatenate([a.rgb, b.rgb]))
+
+
+def _random_points(scene: Scene, found: Points | None, seed: int) -> Points:
+    """Random points with the mean colour of the training photos that see them."""
+    cameras = [scene.cameras[i] for i in scene.train]
+    near, far = near_far(cameras, found)
+    points = frustum_points(cameras, _RANDOM_COUNT, seed, near=near, far=far)
+    total = np.zeros((len(points), 3))
+    seen = np.zeros(len(points))
+    for i, camera in zip(scene.train, cameras, strict=True):
+        rgb = scene.images.rgb8(i)
+        xy, z = camera.project(points.xyz)
+        column, row = np.floor(xy[:, 0]).astype(np.int64), np.floor(xy[:, 1]).astype(np.int64)
+        inside = (z > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+        total[inside] += rgb[row[inside], column[inside]] / 255.0
+        seen += inside
+    colour: NDArray[np.float64] = np.where(seen[:, None] > 0, total / np.maximum(seen, 1.0)[:, None], 0.5)
+    return Points(points.xyz, colour.astype(np.float32))
