@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a photo's file stores (modes, bit depths, colour profiles, orientation) to upright 8-bit sRGB."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+# What EXIF's orientation tag (1 to 8) asks for, as operations on an array [H,W,...]: transpose first, then flips.
+_TRANSPOSE = {5, 6, 7, 8}
+_FLIP_ROWS = {3, 4, 7, 8}
+_FLIP_COLUMNS = {2, 3, 6, 7}
+
+
+def orient(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The upright picture of pixels [H,W,...] stored with this EXIF orientation; 1 and unknown values change nothing."""
+    if orientation in _TRANSPOSE:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in _FLIP_ROWS:
+        pixels = pixels[::-1]
+    if orientation in _FLIP_COLUMNS:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def profile_name(image: Image.Image) -> str | None:
+    """Name of the embedded colour profile: None where there is none or it is sRGB, "unreadable" for a broken one."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return None
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip()
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return "unreadable"
+    return None if "srgb" in name.lower() else (name or "unnamed")
+
+
+def to_srgb8(image: Image.Image, data: bytes | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Loaded image of any mode -> rgb [H,W,3] and alpha [H,W] or None, as stored (orientation is not applied).
+
+    data: the file's bytes where they are a 16-bit PNG in colour, which Pillow would cut to its upper bytes. A broken
+    colour profile counts as none. Raises ValueError for pixel types that are not pictures (floating point).
+    """
+    profile = image.info.get("icc_profile") if profile_name(image) not in (None, "unreadable") else None
+    if data is not None:
+        rgb, alpha = _png16(data)
+        return (_apply_profile(Image.fromarray(rgb), profile) if profile else rgb), alpha
+    if image.mode.startswith("I"):
+        # One channel of 16 bits; older versions of Pillow open 16-bit grey PNG as 32-bit integers.
+        wide = np.asarray(image)
+        if wide.size and (wide.min() < 0 or wide.max() > 65535):
+            raise ValueError(f"values reach {int(wide.max())}, more than 16 bits")
+        grey = ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2), None
+    if image.mode == "F":
+        raise ValueError("it holds floating-point values")
+    alpha = None
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = np.ascontiguousarray(np.asarray(image)[:, :, 3])
+        image = image.convert("RGB")
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        return _apply_profile(image, profile), alpha
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"))), alpha
+
+
+def _apply_profile(image: Image.Image, profile: bytes) -> NDArray[np.uint8]:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if ImageCms.ImageCmsProfile(source).profile.xcolor_space.strip() == "RGB" and image.mode != "RGB":
+        image = image.convert("RGB")
+    try:
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except ImageCms.PyCMSError:
+        # A profile for another kind of pixels than these: the file contradicts itself, its numbers are taken as sRGB.
+        converted = None
+    return np.ascontiguousarray(np.asarray(image.convert("RGB") if converted is None else converted))
+
+
+def _png16(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    wide = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if wide is None or wide.dtype != np.uint16:
+        raise ValueError("the 16-bit PNG cannot be decoded")
+    narrow = ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if narrow.ndim == 2:
+        narrow = np.repeat(narrow[:, :, None], 3, axis=2)
+    alpha = np.ascontiguousarray(narrow[:, :, 3]) if narrow.shape[2] == 4 else None
+    return np.ascontiguousarray(narrow[:, :, 2::-1]), alpha

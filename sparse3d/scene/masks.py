@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mask pictures beside photos: where they are looked for and what they mean (white = this pixel counts)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse3d.scene.photo_files import decode
+from sparse3d.scene.records import Photo
+
+# A mask that was shrunk has soft edges: from this grey level on a pixel counts.
+MASK_LEVEL = 128
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def find_masks(root: Path, photos: tuple[Photo, ...]) -> tuple[tuple[Photo, ...], tuple[str, ...]]:
+    """The photos with `mask_path` filled in where a mask folder beside them has a file for them, and a note.
+
+    For photos in images_4/ the folders mask_4 and masks_4 come before masks and mask. A mask is called like its photo
+    (NAME.png or NAME.jpg.png) or, where mask folder and photos are equally many and named by numbers, has its number.
+    """
+    if any(photo.mask_path for photo in photos):
+        return photos, ()
+    for folder in _folders(root, photos):
+        found = [_mask_for(folder, photo) for photo in photos]
+        count = sum(path is not None for path in found)
+        if not count:
+            continue
+        without = "" if count == len(photos) else f"; {len(photos) - count} photos have none and count everywhere"
+        note = f"masks for {count} of {len(photos)} photos in {folder.name}/ (white = keep){without}"
+        masked = tuple(replace(p, mask_path=path) for p, path in zip(photos, found, strict=True))
+        return masked, (note,)
+    return photos, ()
+
+
+def read_mask(path: Path, *, upright: bool = False) -> NDArray[np.bool_]:
+    """Mask file -> [H,W], true where the pixel counts: the brightest channel is at least MASK_LEVEL, or, in a picture
+    that is all white beneath an alpha channel, the alpha is."""
+    rgb, alpha = decode(path, upright=upright)
+    grey = rgb.max(axis=2)
+    if alpha is not None and alpha.min() < MASK_LEVEL:
+        grey = np.minimum(grey, alpha)
+    return grey >= MASK_LEVEL
+
+
+def _folders(root: Path, photos: tuple[Photo, ...]) -> list[Path]:
+    names = ["masks", "mask"]
+    bases = [root]
+    if photos:
+        folder = photos[0].path.parent
+        bases += [folder, folder.parent] if folder != root and folder.is_relative_to(root) else []
+        size = re.search(r"_(\d+)$", folder.name)
+        if size:
+            names = [f"masks_{size[1]}", f"mask_{size[1]}", *names]
+    unique = dict.fromkeys(base / name for base in bases for name in names)
+    return [folder for folder in unique if folder.is_dir()]
+
+
+def _mask_for(folder: Path, photo: Photo) -> Path | None:
+    relative = Path(photo.name)
+    stems = [relative.with_suffix(""), relative, Path(relative.stem), Path(relative.name)]
+    if relative.stem.isdigit():
+        # NeuS writes image/000012.png and mask/012.png.
+        stems += [Path(f"{int(relative.stem):0{width}d}") for width in (3, 4, 5, 6)]
+    for stem in dict.fromkeys(stems):
+        for suffix in _SUFFIXES:
+            path = folder / stem.parent / (stem.name + suffix)
+            if path.is_file() and path != photo.path:
+                return path
+    return None

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kinds of scenes, one module each. The order of these imports is the precedence where several kinds fit."""
+
+from __future__ import annotations
+
+# isort: off
+from sparse3d.scene.parsers import transforms as _transforms  # noqa: F401
+from sparse3d.scene.parsers import blender as _blender  # noqa: F401
+from sparse3d.scene.parsers import photos as _photos  # noqa: F401
+
+# isort: on
+from sparse3d.scene.parsers.parser import PARSERS, SceneParser, Work
+
+__all__ = ["PARSERS", "SceneParser", "Work"]

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a distorted photo to a pinhole one, once, when it is read.
+
+The pinhole camera has the photo's size and principal point; both focal lengths are multiplied by one factor, the
+smallest with which every pixel lies on the photo, so that no black border can train. So the picture keeps its aspect
+ratio, and a resize to a given size does not depend on the distortion. What a very wide lens sees beyond
+MAX_HALF_ANGLE_RAD is cut off: a pinhole picture cannot show it without wasting its pixels on the corners.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse3d.camera import Camera
+from sparse3d.errors import DataError
+
+# Half the field of view along the longer side that a fisheye picture is cut to.
+MAX_HALF_ANGLE_RAD = math.radians(60.0)
+# Limits of the focal length's factor. Above the upper one too little of the photo would be left: what is missing
+# at its border is then masked out instead.
+MIN_ZOOM, MAX_ZOOM = 0.25, 2.0
+# Bisection steps: 2 / 2^20 of a focal length is below a hundredth of a pixel in any photo.
+_BISECTIONS = 20
+
+
+def distort(camera: Camera, normalised: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where the photo shows pinhole directions: (x/z, y/z) [N,2] -> photo pixels [N,2], centres at +0.5.
+
+    The models of OpenCV: k1 k2 p1 p2 [k3 [k4 k5 k6]] (Brown 1971, rational), or k1 k2 k3 k4 on the angle (fisheye).
+    """
+    x, y = normalised[:, 0], normalised[:, 1]
+    r2 = x * x + y * y
+    if camera.fisheye:
+        k1, k2, k3, k4 = _padded(camera.distortion, 4)
+        r = np.sqrt(r2)
+        theta = np.arctan(r)
+        t2 = theta * theta
+        theta_d = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+        scale = np.where(r > 1e-12, theta_d / np.maximum(r, 1e-12), 1.0)
+        xd, yd = x * scale, y * scale
+    else:
+        k1, k2, p1, p2, k3, k4, k5, k6 = _padded(camera.distortion, 8)
+        radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+        xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+        yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    return np.stack([camera.fx * xd + camera.cx, camera.fy * yd + camera.cy], axis=1)
+
+
+def is_distorted(camera: Camera) -> bool:
+    return camera.fisheye or any(abs(k) > 0 for k in camera.distortion)
+
+
+def pinhole_camera(camera: Camera) -> Camera:
+    """The camera of the undistorted photo (see the top of the file); the same camera where there is no distortion."""
+    if not is_distorted(camera):
+        return replace(camera, distortion=(), fisheye=False)
+    low = MIN_ZOOM
+    if camera.fisheye:
+        longer = max(camera.width / camera.fx, camera.height / camera.fy)
+        low = max(low, longer / (2 * math.tan(MAX_HALF_ANGLE_RAD)))
+    high = max(MAX_ZOOM, low)
+    zoom = high
+    if _border_is_valid(camera, low):
+        zoom = low
+    elif _border_is_valid(camera, high):
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (low + high)
+            low, high = (low, middle) if _border_is_valid(camera, middle) else (middle, high)
+        zoom = high
+    return replace(camera, fx=camera.fx * zoom, fy=camera.fy * zoom, distortion=(), fisheye=False)
+
+
+def undistort_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_] | None]:
+    """For each pixel of the pinhole picture, x and y in the photo for cv2.remap [H,W], and which of them lie on the photo
+    (None: all do)."""
+    pinhole = pinhole_camera(camera)
+    if not is_distorted(camera):
+        raise DataError(f"camera {camera.name!r} has no distortion to remove")
+    x = (np.arange(camera.width) + 0.5 - pinhole.cx) / pinhole.fx
+    y = (np.arange(camera.height) + 0.5 - pinhole.cy) / pinhole.fy
+    map_x = np.empty((camera.height, camera.width), np.float32)
+    map_y = np.empty_like(map_x)
+    valid = np.ones(map_x.shape, np.bool_)
+    for row, value in enumerate(y):
+        pixels = distort(camera, np.stack([x, np.full_like(x, value)], axis=1))
+        valid[row] = _on_photo(camera, pixels)
+        # OpenCV counts pixel centres from 0.
+        map_x[row], map_y[row] = pixels[:, 0] - 0.5, pixels[:, 1] - 0.5
+    return map_x, map_y, None if valid.all() else valid
+
+
+def remap(pixels: NDArray[np.uint8], map_x: NDArray[np.float32], map_y: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Pixels [H,W,C] or [H,W] seen through the maps; cubic, as linear interpolation would blur a photo that is used at
+    its full size."""
+    return cv2.remap(pixels, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _padded(values: tuple[float, ...], count: int) -> tuple[float, ...]:
+    if len(values) > count:
+        raise DataError(f"a camera has {len(values)} distortion coefficients; at most {count} are supported")
+    return values + (0.0,) * (count - len(values))
+
+
+def _on_photo(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
+    # A hundredth of a pixel of slack: the outermost samples of an undistorted photo would else fail by rounding.
+    slack = 0.01
+    x, y = pixels[:, 0], pixels[:, 1]
+    return (x >= -slack) & (x <= camera.width + slack) & (y >= -slack) & (y <= camera.height + slack)
+
+
+def _border_is_valid(camera: Camera, zoom: float) -> bool:
+    """Whether the whole border of the pinhole picture lies on the photo, inside the range where the lens model is one to
+    one (a fitted polynomial folds back far outside of the photo it was fitted to)."""
+    w, h = float(camera.width), float(camera.height)
+    t = np.linspace(0.0, 1.0, 65)
+    zero, one = np.zeros_like(t), np.ones_like(t)
+    border = np.concatenate([
+        np.stack([t * w, zero], 1), np.stack([t * w, one * h], 1), np.stack([zero, t * h], 1), np.stack([one * w, t * h], 1)
+    ])  # fmt: skip
+    ray = (border - [camera.cx, camera.cy]) / [camera.fx * zoom, camera.fy * zoom]
+    if not _on_photo(camera, distort(camera, ray)).all():
+        return False
+    radius = float(np.linalg.norm(ray, axis=1).max())
+    r = np.linspace(0.0, radius, 257)
+    along = replace(camera, distortion=_radial_only(camera), fx=1.0, fy=1.0, cx=0.0, cy=0.0)
+    bent = distort(along, np.stack([r, np.zeros_like(r)], axis=1))[:, 0]
+    return bool((np.diff(bent) > 0).all())
+
+
+def _radial_only(camera: Camera) -> tuple[float, ...]:
+    if camera.fisheye:
+        return camera.distortion
+    k = _padded(camera.distortion, 8)
+    return (*k[:2], 0.0, 0.0, *k[4:])
