@@ -61,11 +61,11 @@ def to_srgb8(image: Image.Image, data: bytes | None = None) -> tuple[NDArray[np.
     alpha = None
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
-        alpha = np.ascontiguousarray(np.asarray(image)[:, :, 3])
+        alpha = np.array(image)[:, :, 3]
         image = image.convert("RGB")
     if profile and image.mode in ("RGB", "CMYK", "L"):
         return _apply_profile(image, profile), alpha
-    return np.ascontiguousarray(np.asarray(image.convert("RGB"))), alpha
+    return np.array(image.convert("RGB")), alpha
 
 
 def _apply_profile(image: Image.Image, profile: bytes) -> NDArray[np.uint8]:
@@ -77,7 +77,7 @@ def _apply_profile(image: Image.Image, profile: bytes) -> NDArray[np.uint8]:
     except ImageCms.PyCMSError:
         # A profile for another kind of pixels than these: the file contradicts itself, its numbers are taken as sRGB.
         converted = None
-    return np.ascontiguousarray(np.asarray(image.convert("RGB") if converted is None else converted))
+    return np.array(image.convert("RGB") if converted is None else converted)
 
 
 def _png16(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

@@ -122,6 +122,11 @@ class ImageStore:
         return max(1, round(width / factor)), max(1, round(height / factor))
 
     @property
+    def background(self) -> str:
+        """"white" or "black": the colour that lies behind transparent pixels in the photos given out."""
+        return self._background
+
+    @property
     def cached_bytes(self) -> int:
         return self._cached_bytes
 
@@ -211,9 +216,6 @@ class ImageStore:
             mask = (_shrink(keep.astype(np.float32), width, height) >= 0.5).astype(np.uint8)
         rgb = _shrink(rgb, width, height)
         alpha = None if alpha is None else _shrink(alpha, width, height)
-        for array in (rgb, alpha, mask):
-            if array is not None:
-                array.flags.writeable = True
         return _Ready(rgb, alpha, mask)
 
     def _read_mask(self, photo: Photo, alpha: NDArray[np.uint8] | None) -> NDArray[np.bool_] | None:

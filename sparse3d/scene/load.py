@@ -137,6 +137,9 @@ def _shape_error(camera: Camera, width: int, height: int) -> float:
 
 def _final_camera(camera: Camera, cfg: SceneConfig) -> Camera:
     pinhole = pinhole_camera(camera)
+    # Parsers read NumPy numbers; a record that is written to JSON later holds plain ones.
+    plain = {key: float(getattr(pinhole, key)) for key in ("fx", "fy", "cx", "cy")}
+    pinhole = replace(pinhole, **plain)
     return pinhole.resized(*final_size(pinhole.width, pinhole.height, cfg))
 
 

@@ -6,6 +6,11 @@ from __future__ import annotations
 # isort: off
 from sparse3d.scene.parsers import transforms as _transforms  # noqa: F401
 from sparse3d.scene.parsers import blender as _blender  # noqa: F401
+from sparse3d.scene.parsers import colmap as _colmap  # noqa: F401
+from sparse3d.scene.parsers import neus as _neus  # noqa: F401
+from sparse3d.scene.parsers import llff as _llff  # noqa: F401
+from sparse3d.scene.parsers import middlebury as _middlebury  # noqa: F401
+from sparse3d.scene.parsers import pose_files as _pose_files  # noqa: F401
 from sparse3d.scene.parsers import photos as _photos  # noqa: F401
 
 # isort: on

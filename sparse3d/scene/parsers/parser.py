@@ -135,6 +135,14 @@ def dropped_note(missing: Sequence[str], listed: int, where: str) -> tuple[str, 
     return (f"{len(missing)} of {listed} photos listed in {where} {verb} not exist and are left out, first {missing[0]}",)
 
 
+def others_note(others: list[Path], folder: Path) -> tuple[str, ...]:
+    """One line that counts the files of a photo folder that are no photos."""
+    if not others:
+        return ()
+    kinds = sorted({path.suffix.lower() or "no suffix" for path in others})
+    return (f"{len(others)} files in {folder.name or folder} are not photos and are passed over ({', '.join(kinds)})",)
+
+
 def by_name(photos: Sequence[Photo], where: str) -> tuple[Photo, ...]:
     """Sorted by name. Raises DataError where two have the same one."""
     out = tuple(sorted(photos, key=lambda photo: photo.name))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sparse3d.errors import DataError
 from sparse3d.scene.config import SceneConfig
-from sparse3d.scene.parsers.parser import PARSERS, SceneParser, Work, by_name
+from sparse3d.scene.parsers.parser import PARSERS, SceneParser, Work, by_name, others_note
 from sparse3d.scene.photo_files import list_photos
 from sparse3d.scene.records import ParsedScene, Photo
 
@@ -40,14 +40,6 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     files, others = list_photos(folder)
     photos = by_name([Photo(path.name, path, None, upright=True) for path in files], str(folder))
     return ParsedScene("photos", root, photos, notes=others_note(others, folder))
-
-
-def others_note(others: list[Path], folder: Path) -> tuple[str, ...]:
-    """One line that counts the files of a photo folder that are no photos."""
-    if not others:
-        return ()
-    kinds = sorted({path.suffix.lower() or "no suffix" for path in others})
-    return (f"{len(others)} files in {folder.name or folder} are not photos and are passed over ({', '.join(kinds)})",)
 
 
 PARSERS.register("photos")(SceneParser("photos", "a folder of photos without cameras", sniff, parse))
