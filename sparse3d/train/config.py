@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sparse3d.config import differences, to_dict
 from sparse3d.errors import UsageError
+from sparse3d.scene.config import SceneConfig
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ class DensityConfig:
     """adaptive: splats larger than this times the scene's extent are removed (0: none)."""
     prune_radius: float = 0.0
     """adaptive: splats whose radius exceeded this times the image's longer side are removed (0: none)."""
+    prune_weight: float = 0.0
+    """adaptive: splats that were seen but whose largest blending weight stayed below this are removed (0: none)."""
+    revised_opacity: bool = True
+    """adaptive: a splat and its clone share opacity so that together they look like the one before."""
     opacity_control: Literal["none", "reset", "decay"] = "none"
     """adaptive: what keeps useless splats from staying: reset opacities to 0.01 at times, decay them a little at each change, or nothing."""
     opacity_reset_every: float = 0.1
@@ -138,7 +143,7 @@ class TrainConfig:
     initial_opacity: float = 0.1
     """Opacity of the initial splats."""
     background: Literal["auto", "black", "white", "random"] = "auto"
-    """Colour behind the splats. auto: black. random: another colour each step, where masks or alpha make the background known."""
+    """Colour behind the splats. auto: the one behind transparent photos, else black. random: another one in each step."""
     masks: Literal["loss", "background", "off"] = "loss"
     """Photos with masks: leave the rest out of the loss, replace it by the background colour, or ignore the masks."""
     checkpoint_every: int = 1000
@@ -190,3 +195,15 @@ def check_resumable(stored: dict[str, Any], cfg: TrainConfig, where: str) -> Non
             f"{where}: cannot resume with other settings than the run began with ({', '.join(names[:5])}"
             f"{' and others' if len(names) > 5 else ''}); leave them as they were, or start again with --overwrite"
         )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run depends on, as it stands in the run folder's config.toml."""
+
+    scene_path: str = ""
+    """Folder, transforms.json or video of the scene."""
+    preset: str = "default"
+    """Name of the preset whose values lie under those given by hand."""
+    scene: SceneConfig = field(default_factory=SceneConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)

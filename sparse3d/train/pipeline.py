@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From photos to a run folder: load, initial points, train, evaluate, write. A generator of events, like the trainer."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparse3d import config as configs
+from sparse3d import formats
+from sparse3d.errors import UsageError
+from sparse3d.formats.atomic import atomic_file
+from sparse3d.live import Slot
+from sparse3d.loss import Lpips
+from sparse3d.scene.init_splats import init_splats, initial_points
+from sparse3d.scene.load import load_scene
+from sparse3d.scene.records import Points, Scene
+from sparse3d.splats import Splats
+from sparse3d.train import checkpoint as checkpoints
+from sparse3d.train.compare import compare_picture
+from sparse3d.train.config import RunConfig
+from sparse3d.train.evaluate import RenderImage, image_renderer
+from sparse3d.train.events import Evaluated, Event, Finished, Saved, Started
+from sparse3d.train.run_folder import RunFolder, open_run
+from sparse3d.train.tensor_file import read_tensors, write_tensors
+from sparse3d.train.trainer import train
+from sparse3d.train.views import evaluation_background
+
+METRICS_SCHEMA = 1
+# Of the scene's settings, those that change no pixel: a resumed run may have others.
+_SCENE_FREE = ("cache_mb",)
+
+
+def run_training(
+    cfg: RunConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    slot: Slot[Splats] | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[str, float], None] | None = None,
+    lpips_weights: Path | None = None,
+    started_at: float | None = None,
+) -> Generator[Event, None, dict[str, Any] | None]:
+    """Train cfg.scene_path into the folder `out`. Yields events; returns what stands in metrics.json (None when stopped).
+
+    progress(what, fraction) is called during loading and initial points. started_at: time.perf_counter() at the start of
+    the process, for seconds.total. Raises as `load_scene`, `train` and `open_run` do.
+    """
+    began = time.perf_counter() if started_at is None else started_at
+    lpips = None if lpips_weights is None else Lpips(lpips_weights)
+    with open_run(out, resume=resume, overwrite=overwrite) as folder:
+        if resume:
+            _check_same_run(folder, cfg)
+        folder.write_text("config.toml", configs.to_toml(cfg, f"Resolved settings of this run; preset {cfg.preset}."))
+        init_began = time.perf_counter()
+        scene = load_scene(Path(cfg.scene_path), cfg.scene, progress=progress, workdir=folder.path)
+        try:
+            points, source = _points(folder, scene, cfg, resume, progress)
+            splats = init_splats(points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed)
+            init_seconds = time.perf_counter() - init_began
+            metrics = yield from _train_and_write(
+                folder, scene, splats, cfg, resume=resume, slot=slot, stop=stop, lpips=lpips,
+                notes=(*scene.notes, source), init_seconds=init_seconds, began=began,
+            )  # fmt: skip
+        finally:
+            scene.images.close()
+    return metrics
+
+
+def _train_and_write(
+    folder: RunFolder,
+    scene: Scene,
+    splats: Splats,
+    cfg: RunConfig,
+    *,
+    resume: bool,
+    slot: Slot[Splats] | None,
+    stop: threading.Event | None,
+    lpips: Lpips | None,
+    notes: tuple[str, ...],
+    init_seconds: float,
+    began: float,
+) -> Generator[Event, None, dict[str, Any] | None]:
+    backend, evaluated, finished = "", None, None
+    loop = train(scene, splats, cfg.train, folder, resume=resume, slot=slot, stop=stop, lpips=lpips, notes=notes)
+    while True:
+        try:
+            event = next(loop)
+        except StopIteration as end:
+            result: Splats = end.value
+            break
+        folder.log(event.to_json())
+        if isinstance(event, Started):
+            backend = event.backend
+        if isinstance(event, Evaluated) and event.final:
+            evaluated = event
+        if isinstance(event, Finished):
+            # Told last, when the files are there.
+            finished = event
+            continue
+        yield event
+    assert finished is not None
+    formats.write(folder.file("splat.ply"), result)
+    yield Saved(finished.step, "splats", folder.file("splat.ply"))
+    yield Saved(finished.step, "cameras", folder.write_json("cameras.json", _cameras(folder, scene, cfg)))
+    metrics = None
+    if evaluated is not None:
+        render_image = image_renderer(result, evaluation_background(scene, cfg.train), cfg.train.backend)
+        yield Saved(finished.step, "compare", write_compare(folder.file("compare.png"), scene, render_image, evaluated))
+        metrics = metrics_record(scene, cfg, evaluated, backend)
+        metrics["seconds"] = {
+            "total": round(time.perf_counter() - began, 3),
+            "init": round(init_seconds, 3),
+            "train": round(finished.seconds, 3),
+            "eval": round(finished.seconds_eval, 3),
+        }
+        yield Saved(finished.step, "metrics", folder.write_json("metrics.json", metrics))
+    yield finished
+    return metrics
+
+
+def _check_same_run(folder: RunFolder, cfg: RunConfig) -> None:
+    path = folder.file("config.toml")
+    if not path.is_file():
+        raise UsageError(f"{folder.path}: is not a run of this program (no config.toml); choose another --out")
+    stored = read_run_config(folder.path)
+    same_cache = replace(cfg.scene, **{name: getattr(stored.scene, name) for name in _SCENE_FREE})
+    names = configs.differences(configs.to_dict(stored.scene), configs.to_dict(same_cache), "scene.")
+    if Path(stored.scene_path).resolve() != Path(cfg.scene_path).resolve():
+        names.insert(0, "scene_path")
+    if names:
+        raise UsageError(
+            f"{folder.path}: cannot resume with other settings than the run began with ({', '.join(names[:5])}); leave them "
+            "as they were, or start again with --overwrite"
+        )
+
+
+def read_run_config(run: Path) -> RunConfig:
+    """The settings of a run folder. Raises UsageError where they are missing or of another version."""
+    return configs.resolve(RunConfig(), [configs.read_layer(run / "config.toml")])
+
+
+def _points(
+    folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, progress: Callable[[str, float], None] | None
+) -> tuple[Points, str]:
+    """Initial points, kept in the run: a resumed run starts from the same ones, whatever made them."""
+    path = folder.file("points.safetensors")
+    if resume and path.is_file():
+        tensors, record = read_tensors(path)
+        return Points(tensors["xyz"].numpy(), tensors["rgb"].numpy()), record["source"]
+    points, source = initial_points(scene, workdir=folder.path, progress=progress, seed=cfg.train.seed)
+    tensors = {"xyz": torch.from_numpy(points.xyz), "rgb": torch.from_numpy(points.rgb)}
+    write_tensors(path, tensors, {"kind": "initial points", "source": source})
+    return points, source
+
+
+def write_compare(path: Path, scene: Scene, render_image: RenderImage, evaluated: Evaluated | None = None) -> Path:
+    """Write compare.png."""
+    with atomic_file(path) as file:
+        file.write(compare_picture(scene, render_image, () if evaluated is None else evaluated.per_view))
+    return path
+
+
+def _cameras(folder: RunFolder, scene: Scene, cfg: RunConfig) -> dict[str, Any]:
+    if not cfg.train.camera_opt.enabled:
+        return cameras_record(scene)
+    poses = checkpoints.load(folder.path).extra["cameras.poses"].numpy()
+    cameras = list(scene.cameras)
+    for index, pose in zip(scene.train, poses, strict=True):
+        cameras[index] = replace(cameras[index], cam_from_world=pose)
+    return cameras_record(replace(scene, cameras=tuple(cameras)))
+
+
+def cameras_record(scene: Scene) -> dict[str, Any]:
+    """What cameras.json holds: every photo's pinhole camera (px, OpenCV axes) and what it was used for. Training cameras
+    are as they were refined, where that was asked for."""
+    splits = dict.fromkeys(scene.train, "train") | dict.fromkeys(scene.test, "test")
+    return {
+        "schema": 1,
+        "source": scene.camera_source,
+        "cameras": [
+            {
+                "name": name,
+                "split": splits.get(index, "unused"),
+                "width": camera.width,
+                "height": camera.height,
+                "fx": camera.fx,
+                "fy": camera.fy,
+                "cx": camera.cx,
+                "cy": camera.cy,
+                "cam_from_world": camera.cam_from_world.tolist(),
+            }
+            for index, (name, camera) in enumerate(zip(scene.names, scene.cameras, strict=True))
+        ],
+    }
+
+
+def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: str) -> dict[str, Any]:
+    """What metrics.json holds, without the seconds. psnr, ssim, lpips are null where nothing is held out."""
+    record: dict[str, Any] = {
+        "schema": METRICS_SCHEMA,
+        "psnr": evaluated.psnr,
+        "ssim": evaluated.ssim,
+        "lpips": evaluated.lpips,
+        "num_splats": evaluated.num_splats,
+        "seconds": {},
+        "peak_rss_mb": peak_rss_mb(),
+        "steps": evaluated.step,
+        "views": {"train": len(scene.train), "test": len(scene.test)},
+        "per_view": list(evaluated.per_view),
+        "cameras": scene.camera_source,
+        "device": backend,
+        "seed": cfg.train.seed,
+        "version": package_version(),
+    }
+    if evaluated.psnr_full is not None:
+        record |= {"psnr_full": evaluated.psnr_full, "ssim_full": evaluated.ssim_full}
+    return record
+
+
+def peak_rss_mb() -> float | None:
+    """Largest memory of this process so far in MB (10^6 bytes); None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts KiB, macOS bytes.
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+
+
+def package_version() -> str:
+    try:
+        return importlib.metadata.version("sparse3d")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+source"

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: a generator of events that knows none of its readers."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from sparse3d.camera import Camera
+from sparse3d.errors import DataError, DiskFullError, DivergedError
+from sparse3d.live import Slot
+from sparse3d.loss import Lpips
+from sparse3d.scene.records import Scene
+from sparse3d.splats import Splats
+from sparse3d.train import checkpoint as checkpoints
+from sparse3d.train import schedule
+from sparse3d.train.camera_opt import CameraOpt
+from sparse3d.train.config import TrainConfig, binding_values, check_resumable
+from sparse3d.train.density import POLICIES, RefineContext
+from sparse3d.train.dump import StepInputs, write_dump
+from sparse3d.train.evaluate import Scores, evaluate
+from sparse3d.train.events import Densified, Evaluated, Event, Finished, Saved, Started, Stepped
+from sparse3d.train.exposure import Exposure
+from sparse3d.train.optimizer import follow
+from sparse3d.train.run_folder import RunFolder
+from sparse3d.train.safety import find_bad, is_sound_loss
+from sparse3d.train.state import AdamHyper, AdamState, DensityStats
+from sparse3d.train.step import make_step
+from sparse3d.train.views import TrainViews, View, evaluation_background, raster_settings, view_of, with_pose
+
+
+def train(
+    scene: Scene,
+    splats: Splats,
+    cfg: TrainConfig,
+    run_folder: RunFolder | None,
+    *,
+    resume: bool = False,
+    slot: Slot[Splats] | None = None,
+    stop: threading.Event | None = None,
+    lpips: Lpips | None = None,
+    notes: tuple[str, ...] = (),
+) -> Generator[Event, None, Splats]:
+    """Train `splats` on the scene's training photos; yields events and returns the trained splats.
+
+    resume: go on from the folder's checkpoint where there is one (`splats` is then unused); the result has the same bits
+    as that of an unbroken run. stop: when set, the step under way is finished, a checkpoint saved, and the run ends with
+    Finished("stopped"). slot: gets a copy of the splats at intervals and at the end. run_folder None: nothing is written.
+    Raises DataError without training photos, UsageError where settings differ from the checkpoint's, DivergedError, and
+    DiskFullError with the files of before still whole.
+    """
+    run = Run(scene, splats, cfg, run_folder)
+    if resume and run_folder is not None and checkpoints.exists(run_folder.path):
+        run.restore(checkpoints.load(run_folder.path))
+    first_view = run.views.view(0, 1)
+    yield Started(
+        run.step, cfg.steps, run.num_splats, len(scene.train), len(scene.test), run.backend, cfg.threads,
+        first_view.width, first_view.height, notes,
+    )  # fmt: skip
+    run.clock.start()
+    try:
+        while run.step < cfg.steps and not (stop is not None and stop.is_set()):
+            yield from run.advance(slot, lpips)
+    except KeyboardInterrupt:
+        # Inside a step the state is half changed: the last checkpoint stays the one to resume from.
+        if run_folder is not None and not run.in_step:
+            run.save()
+        raise
+    completed = run.step >= cfg.steps
+    run.clock.pause()
+    if run_folder is not None:
+        yield Saved(run.step, "checkpoint", run.save())
+    result = run.snapshot()
+    if slot is not None:
+        slot.put(result)
+    if completed:
+        yield run.evaluate(lpips, final=True)
+    yield Finished(
+        run.step, "completed" if completed else "stopped", run.num_splats, run.clock.seconds, run.clock.seconds_eval
+    )
+    return result
+
+
+class Clock:
+    """Seconds of the loop and of evaluations, kept apart, over all parts of a resumed run."""
+
+    def __init__(self) -> None:
+        self.seconds_eval = 0.0
+        self._before = 0.0
+        self._since: float | None = None
+
+    def start(self) -> None:
+        self._since = time.perf_counter()
+
+    def pause(self) -> None:
+        self._before, self._since = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        return self._before + (0.0 if self._since is None else time.perf_counter() - self._since)
+
+    def restore(self, seconds: float, seconds_eval: float) -> None:
+        self._before, self.seconds_eval = seconds, seconds_eval
+
+
+class Run:
+    """The changing state of one run. Internal to the trainer, which alone changes it."""
+
+    def __init__(self, scene: Scene, splats: Splats, cfg: TrainConfig, run_folder: RunFolder | None) -> None:
+        if not scene.train:
+            raise DataError(f"{scene.root}: there is no photo to train on; all are held out or none was found")
+        if splats.num_splats == 0:
+            raise DataError(f"{scene.root}: there are no initial splats to train")
+        self.scene, self.cfg, self.folder = scene, cfg, run_folder
+        self.sh_degree = min(cfg.sh_degree, splats.sh_degree)
+        self.extent = scene.extent
+        self.views = TrainViews(scene, cfg)
+        self.kernels, self.backend = make_step(cfg.backend, cfg.threads)
+        self.policy = POLICIES[cfg.density.policy](cfg.density)
+        self.params = {name: tensor.detach().float().contiguous().clone() for name, tensor in splats.named()}
+        self.adam = AdamState.zeros(self.params)
+        self.stats = DensityStats.zeros(splats.num_splats)
+        # Two generators: the order of photos does not depend on how many random numbers density control drew.
+        self.generators = {
+            "views": torch.Generator().manual_seed(cfg.seed),
+            "noise": torch.Generator().manual_seed(cfg.seed + 0x5EED),
+        }
+        self.order = schedule.ViewOrder(len(scene.train), self.generators["views"])
+        self.exposure = Exposure(len(scene.train), cfg.exposure) if cfg.exposure.enabled else None
+        self.camera_opt = (
+            CameraOpt([scene.cameras[i] for i in scene.train], self.extent, cfg.camera_opt)
+            if cfg.camera_opt.enabled
+            else None
+        )
+        self.background = torch.zeros(3)
+        self.step = 0
+        self.in_step = False
+        self.clock = Clock()
+        self._smallest = min((scene.images.size(i) for i in scene.train), key=min)
+        self._loss_sum, self._loss_count = 0.0, 0
+        self._last_check = 0
+
+    @property
+    def num_splats(self) -> int:
+        return self.params["means"].shape[0]
+
+    def snapshot(self) -> Splats:
+        return Splats(**{name: tensor.clone() for name, tensor in self.params.items()}, antialias=self.cfg.antialias)
+
+    def advance(self, slot: Slot[Splats] | None, lpips: Lpips | None) -> Generator[Event, None, None]:
+        """One step and what is due after it."""
+        cfg = self.cfg
+        self.in_step = True
+        report = self._train_step()
+        densified = self._refine() if schedule.is_refine_step(cfg.density, self.step, cfg.steps) else None
+        due = cfg.check_every > 0 and self.step % cfg.check_every == 0
+        if due or densified is not None or self.step == cfg.steps:
+            self._check()
+        self.in_step = False
+        if densified is not None:
+            yield densified
+        if report is not None:
+            yield report
+        if slot is not None and cfg.snapshot_every > 0 and self.step % cfg.snapshot_every == 0:
+            slot.put(self.snapshot())
+        if self.step == cfg.steps:
+            return
+        if self.folder is not None and cfg.checkpoint_every > 0 and self.step % cfg.checkpoint_every == 0:
+            yield Saved(self.step, "checkpoint", self.save())
+        if cfg.eval_every > 0 and self.step % cfg.eval_every == 0:
+            self.clock.pause()
+            yield self.evaluate(lpips, final=False)
+            self.clock.start()
+
+    def _train_step(self) -> Stepped | None:
+        cfg = self.cfg
+        progress = self.step / cfg.steps
+        number = self.step + 1
+        position = self.order.next()
+        upcoming = self.order.peek()
+        if upcoming is not None:
+            self.views.prefetch(upcoming)
+        scale = schedule.image_scale(cfg.schedule, *self._smallest, progress)
+        degree = schedule.sh_degree(cfg.schedule, self.sh_degree, progress)
+        view = self.views.view(position, scale)
+        if self.camera_opt is not None:
+            view = with_pose(view, self.camera_opt.pose(position))
+        schedule.background_color(self.views.background, self.generators["noise"], self.background)
+        target, mask = self.views.target(position, scale, self.background)
+        stats = self.stats if self.policy.wants_stats and number <= cfg.density.stop * cfg.steps else None
+        settings = raster_settings(view, cfg, degree, stats=stats is not None)
+        rates = schedule.learning_rates(cfg.rates, self.extent, progress)
+        opacity_reg, scale_reg = self.policy.regularisers
+        hyper = AdamHyper(lr=rates, opacity_reg=opacity_reg, scale_reg=scale_reg)
+
+        rendering = self.kernels.render(self.params, view.cam_from_world, view.intrinsics, self.background, settings)
+        image = rendering.image
+        if self.exposure is not None:
+            self.exposure.apply(position, image)
+        loss = self.kernels.photometric(target, mask, cfg.ssim_weight)
+        if not is_sound_loss(loss):
+            self._diverged(f"the loss is {loss:g}", number, position, view, target, mask, settings, hyper)
+        report = None
+        self._loss_sum += loss
+        self._loss_count += 1
+        if number % cfg.report_every == 0 or number == cfg.steps:
+            report = self._report(number, degree, scale, image, target, mask)
+        v_image = None
+        if self.exposure is not None:
+            v_image = self.exposure.backward(position, image, self.kernels.v_image)
+        refine_pose = self.camera_opt is not None and progress >= cfg.camera_opt.start
+        camera_grad = self.kernels.backward_adam(
+            self.params, self.adam, hyper, v_image=v_image, stats=stats, camera_grad=refine_pose
+        )
+        if self.camera_opt is not None and camera_grad is not None:
+            self.camera_opt.step(position, camera_grad.v_cam_from_world)
+        self.policy.after_step(self.params, rates["means"], self.generators["noise"])
+        self.step = number
+        self._last = (position, view, target, mask, settings, hyper)
+        return report
+
+    def _report(
+        self, number: int, degree: int, scale: int, image: Tensor, target: Tensor, mask: Tensor | None
+    ) -> Stepped:
+        error = (image - target).numpy() ** 2
+        if mask is not None:
+            error = error[mask.numpy() > 0.5]
+        mse = float(error.mean(dtype="float64")) if error.size else 0.0
+        psnr = -10.0 * math.log10(max(mse, 1e-12))
+        loss = self._loss_sum / self._loss_count
+        self._loss_sum, self._loss_count = 0.0, 0
+        return Stepped(
+            number, self.cfg.steps, loss, psnr, self.num_splats, self.clock.seconds, sh_degree=degree, image_scale=scale
+        )
+
+    def _refine(self) -> Densified | None:
+        cfg = self.cfg
+        width, height = self._smallest
+        scale = schedule.image_scale(cfg.schedule, width, height, (self.step - 1) / cfg.steps)
+        context = RefineContext(
+            step=self.step,
+            steps=cfg.steps,
+            interval=schedule.refine_interval(cfg.density, cfg.steps),
+            extent=self.extent,
+            image_side_px=max(width, height) // scale,
+        )
+        update = self.policy.step(self.params, self.stats, context, self.generators["noise"])
+        if update is not None:
+            self.adam = follow(self.adam, update)
+            self.params = update.params
+        self.stats = DensityStats.zeros(self.num_splats)
+        if update is None:
+            return None
+        return Densified(self.step, self.num_splats, update.added, update.removed, update.moved)
+
+    def _check(self) -> None:
+        bad = find_bad(self.params, self.extent)
+        if bad is not None:
+            reason = f"after step {self.step}, {bad} (all was sound after step {self._last_check})"
+            self._diverged(reason, self.step, *self._last)
+        self._last_check = self.step
+
+    def _diverged(
+        self, reason: str, number: int, position: int, view: View, target: Tensor, mask: Tensor | None, settings, hyper
+    ) -> None:
+        """Write a dump and raise DivergedError."""
+        name = self.scene.names[self.scene.train[position]]
+        text = f"training diverged at step {number} of {self.cfg.steps} on photo {name!r}: {reason}."
+        if "splat" not in reason:
+            bad = find_bad(self.params, self.extent)
+            text += f" {bad}." if bad else " All parameters are finite."
+        if self.folder is not None:
+            path = self.folder.file(f"dump-{number:06d}.safetensors")
+            inputs = StepInputs(
+                step=number, reason=reason, view_name=name, params=self.params, adam=self.adam, hyper=hyper,
+                cam_from_world=view.cam_from_world, intrinsics=view.intrinsics, background=self.background,
+                target=target, mask=mask, ssim_weight=self.cfg.ssim_weight, settings=settings, extent=self.extent,
+            )  # fmt: skip
+            try:
+                write_dump(path, inputs)
+                text += f" Its inputs are in {path}: `sparse3d replay {path}` runs the step again."
+            except DiskFullError:
+                text += " Its inputs could not be written: the disk is full."
+        raise DivergedError(text + " Lower learning rates, or another --seed, may avoid it.")
+
+    def evaluate(self, lpips: Lpips | None, *, final: bool) -> Evaluated:
+        """Scores on the held-out photos. Changes nothing that training reads."""
+        began = time.perf_counter()
+        scores: Scores = evaluate(self.scene, self.scene.test, self.render_image, lpips)
+        self.clock.seconds_eval += time.perf_counter() - began
+        return Evaluated(
+            self.step, scores.psnr, scores.ssim, scores.lpips, self.num_splats, self.clock.seconds,
+            self.clock.seconds_eval, final, scores.psnr_full, scores.ssim_full, scores.per_view,
+        )  # fmt: skip
+
+    def render_image(self, camera: Camera) -> Tensor:
+        """The image [H,W,3] of a camera at full size, in a buffer that the next rendering reuses."""
+        view = view_of(camera)
+        background = evaluation_background(self.scene, self.cfg)
+        settings = raster_settings(view, self.cfg, self.sh_degree)
+        return self.kernels.render(self.params, view.cam_from_world, view.intrinsics, background, settings).image
+
+    def save(self):
+        """Write the checkpoint; returns its path."""
+        assert self.folder is not None
+        extra: dict[str, Tensor] = {}
+        for part in (self.exposure, self.camera_opt):
+            extra |= {} if part is None else part.tensors()
+        return checkpoints.save(
+            self.folder.path,
+            checkpoints.Checkpoint(
+                step=self.step,
+                params=self.params,
+                adam=self.adam,
+                stats=self.stats,
+                generators={name: generator.get_state() for name, generator in self.generators.items()},
+                order=self.order.state(),
+                config=binding_values(self.cfg),
+                names=[self.scene.names[i] for i in self.scene.train],
+                antialias=self.cfg.antialias,
+                seconds=self.clock.seconds,
+                seconds_eval=self.clock.seconds_eval,
+                extra=extra,
+            ),
+        )
+
+    def restore(self, found: checkpoints.Checkpoint) -> None:
+        where = str(self.folder.path) if self.folder is not None else "checkpoint"
+        check_resumable(found.config, self.cfg, where)
+        names = [self.scene.names[i] for i in self.scene.train]
+        if names != found.names:
+            raise DataError(
+                f"{where}: the run was begun on {len(found.names)} training photos, the scene now has {len(names)} or others; "
+                "restore the photos, or start again with --overwrite"
+            )
+        self.step, self.params, self.adam, self.stats = found.step, found.params, found.adam, found.stats
+        for name, generator in self.generators.items():
+            generator.set_state(found.generators[name])
+        self.order.restore(found.order)
+        for part in (self.exposure, self.camera_opt):
+            if part is not None:
+                part.restore(found.extra)
+        self.clock.restore(found.seconds, found.seconds_eval)
+        self._last_check = found.step
