@@ -91,13 +91,15 @@ def project(
     half_y = (jacobian_y[:, :, None] * axes).sum(1)
     raw_xx, raw_xy, raw_yy = (half_x * half_x).sum(1), (half_x * half_y).sum(1), (half_y * half_y).sum(1)
     xx, yy = raw_xx + LOW_PASS_PX2, raw_yy + LOW_PASS_PX2
-    det = xx * yy - raw_xy * raw_xy
+    # |half_x cross half_y|^2 = xx yy - xy^2 without the cancellation that needles suffer in float32.
+    normal = torch.linalg.cross(half_x, half_y)
+    raw_det = (normal * normal).sum(1)
+    det = raw_det + LOW_PASS_PX2 * (raw_xx + raw_yy) + LOW_PASS_PX2**2
     conics = torch.stack([yy / det, -raw_xy / det, xx / det], dim=-1)
 
     opacities = torch.sigmoid(params["logit_opacities"])
     if settings.antialias:
-        ratio = (raw_xx * raw_yy - raw_xy * raw_xy) / det
-        opacities = opacities * torch.sqrt(torch.clamp(ratio, min=COMPENSATION_FLOOR))
+        opacities = opacities * torch.sqrt(torch.clamp(raw_det / det, min=COMPENSATION_FLOOR))
 
     offsets = means + (translation[:, None] * rotation).sum(0)  # mean - camera centre
     dirs = offsets / torch.sqrt((offsets * offsets).sum(1, keepdim=True))
@@ -109,7 +111,9 @@ def project(
         half_sizes = torch.sqrt(cov2d[:, ::2] * extent[:, None])
         low, high = means2d - half_sizes, means2d + half_sizes
         visible = (z >= settings.near) & (opacities >= ALPHA_MIN) & (det > 0)
-        visible &= (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] <= settings.width) & (low[:, 1] <= settings.height)
+        visible &= (
+            (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] <= settings.width) & (low[:, 1] <= settings.height)
+        )
         everything = torch.cat([means2d, z[:, None], cov2d, conics, opacities[:, None], colors, half_sizes], dim=1)
         visible &= torch.isfinite(everything).all(1)
     return Projection(means2d, z, cov2d, conics, opacities, colors, half_sizes, visible)
