@@ -153,7 +153,7 @@ def test_other_encodings_and_orders(tmp_path: Path, form: str, kind: str) -> Non
 
 
 def test_integer_properties_are_read_as_numbers(tmp_path: Path) -> None:
-    row = [1, 2, 3, 0, 1, 1, 1, 1, 0, 0, 0, 5, 6, 7]
+    row: list[float] = [1, 2, 3, 0, 1, 1, 1, 1, 0, 0, 0, 5, 6, 7]
     splats = formats.read(save(tmp_path, make_ply(NAMES + COLOUR, [row], kind="uchar")))
     assert splats.means.tolist() == [[1.0, 2.0, 3.0]]
     assert splats.sh0.tolist() == [[[5.0, 6.0, 7.0]]]

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that every training command has: all fields of the scene's and the training's settings.
+
+tyro builds options from dataclass fields. Both settings have a `seed` and a `background`; the subclasses here give the
+second of each another name or none, so that the lower layers need not know of a command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+from sparse3d import config as configs
+from sparse3d.config import Layer
+from sparse3d.errors import UsageError
+from sparse3d.scene.config import SceneConfig
+from sparse3d.train.config import RunConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class SceneArgs(SceneConfig):
+    """Scene loading; --seed is that of training."""
+
+    seed: tyro.conf.Suppress[int] = 0
+
+
+@dataclass(frozen=True)
+class TrainArgs(TrainConfig):
+    """Training."""
+
+    background: Annotated[
+        Literal["auto", "black", "white", "random"], tyro.conf.arg(name="train-background")
+    ] = TrainConfig.background  # fmt: skip
+    """Colour behind the splats in training. auto: black. random: another each step, where masks make it known."""
+
+
+@dataclass(frozen=True)
+class RunArgs:
+    """What a run is made of."""
+
+    scene: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")]
+    """Folder of photos or of a scene, transforms.json, or a video."""
+    preset: str = "default"
+    """fast, default or quality: how much effort. Values given by hand win over it."""
+    load: Annotated[SceneArgs, tyro.conf.arg(name="")] = field(default_factory=SceneArgs)
+    """Scene loading."""
+    train: Annotated[TrainArgs, tyro.conf.arg(name="")] = field(default_factory=TrainArgs)
+    """Training."""
+
+
+R = TypeVar("R", bound=RunArgs)
+
+
+def with_layers(kind: type[R], words: Sequence[str]) -> R:
+    """The values that lie under those given by hand: defaults, then the preset that the words name, or, with --resume,
+    what is stored in the run folder (then the scene need not be given again)."""
+    out = _value_of("--out", words)
+    if "--resume" in words and out is not None and (Path(out) / "config.toml").is_file():
+        base = configs.resolve(RunConfig(), [configs.read_layer(Path(out) / "config.toml")])
+        asked = _value_of("--preset", words)
+        if asked is not None and asked != base.preset:
+            raise UsageError(
+                f"--preset {asked}: the run in {out} began with {base.preset}; leave the option out to go on"
+            )
+    else:
+        preset = _value_of("--preset", words) or "default"
+        base = configs.resolve(RunConfig(), [configs.preset(preset), Layer("preset", {"preset": preset})])
+    return kind(
+        scene=Path(base.scene_path) if base.scene_path else tyro.MISSING,
+        preset=base.preset,
+        load=SceneArgs(**_fields(base.scene)),
+        train=TrainArgs(**_fields(base.train)),
+    )
+
+
+def run_config(args: RunArgs) -> RunConfig:
+    """The settings as the trainer takes them."""
+    scene = SceneConfig(**{**_fields(args.load), "seed": args.train.seed})
+    train = TrainConfig(**_fields(args.train))
+    return RunConfig(scene_path=str(args.scene), preset=args.preset, scene=scene, train=train)
+
+
+def changed_settings(cfg: RunConfig) -> list[str]:
+    """`train.steps=2000`, ... for every setting that is not the built-in default."""
+    values, defaults = configs.to_dict(cfg), configs.to_dict(RunConfig(cfg.scene_path, cfg.preset))
+    return [f"{name}={_at(values, name)}" for name in configs.differences(defaults, values)]
+
+
+def _at(values: Any, name: str) -> Any:
+    for key in name.split("."):
+        values = values.get(key, {})
+    return values
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+
+
+def _value_of(option: str, words: Sequence[str]) -> str | None:
+    """The last value of an option among words that are not parsed yet."""
+    found = None
+    for i, word in enumerate(words):
+        if word == option and i + 1 < len(words):
+            found = words[i + 1]
+        elif match := re.fullmatch(re.escape(option) + "=(.*)", word, re.DOTALL):
+            found = match[1]
+    return found

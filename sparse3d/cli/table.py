@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table at the end of a run, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sparse3d.cli.terminal import duration, quote
+
+_NOT_HELD_OUT = "no photo was held out: train with --test-every 4, or use `sparse3d eval RUN --leave-one-out`"
+_CAMERAS = {
+    "given": "given with the scene",
+    "sfm_train": "from structure from motion on the training photos",
+    "sfm_all": "from structure from motion on all photos",
+}
+
+
+def result_table(metrics: dict[str, Any]) -> str:
+    """The values of metrics.json, a row each; says what a missing value would need."""
+    views, seconds = metrics["views"], metrics["seconds"]
+    held_out = views["test"] > 0
+    photos = f"{views['test']} held-out photo{'s' if views['test'] != 1 else ''}"
+    lpips_note = "give the weights with --lpips-weights FILE" if held_out else _NOT_HELD_OUT
+    rows = [
+        ("PSNR", _number(metrics["psnr"], ".2f", " dB"), photos if held_out else _NOT_HELD_OUT),
+        ("SSIM", _number(metrics["ssim"], ".4f"), photos if held_out else ""),
+        (
+            "LPIPS",
+            _number(metrics["lpips"], ".4f"),
+            photos if metrics["lpips"] is not None else lpips_note if held_out else "",
+        ),
+        ("splats", f"{metrics['num_splats']:,}", f"{metrics['steps']} steps on {views['train']} photos"),
+        ("time", duration(seconds["total"]), _seconds(seconds)),
+        ("memory", _number(metrics["peak_rss_mb"], ".0f", " MB"), "of the whole process at its peak"),
+        ("cameras", metrics["cameras"], _CAMERAS.get(metrics["cameras"], "")),
+    ]
+    if metrics.get("psnr_full") is not None:
+        rows.insert(2, ("PSNR whole", _number(metrics["psnr_full"], ".2f", " dB"), "outside of the masks too"))
+        rows.insert(3, ("SSIM whole", _number(metrics["ssim_full"], ".4f"), "outside of the masks too"))
+    return aligned(rows)
+
+
+def next_commands(run: Path) -> str:
+    """What a user may want to do with a finished run."""
+    name = quote(run)
+    return "\n".join(
+        [
+            "next:",
+            f"  sparse3d render {name} --path orbit --out {quote(run / 'orbit.mp4')}",
+            f"  sparse3d eval {name}",
+            f"  sparse3d info {name}",
+            f"look at {run / 'compare.png'} and {run / 'splat.ply'}",
+        ]
+    )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of one width each, two spaces between them."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _seconds(seconds: dict[str, float]) -> str:
+    parts = [("loading and initial points", "init"), ("training", "train"), ("evaluation", "eval")]
+    return ", ".join(f"{seconds[key]:.1f} s {what}" for what, key in parts if key in seconds)
