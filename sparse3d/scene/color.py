@@ -17,7 +17,7 @@ _FLIP_COLUMNS = {2, 3, 6, 7}
 
 
 def orient(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The upright picture of pixels [H,W,...] stored with this EXIF orientation; 1 and unknown values change nothing."""
+    """The upright picture of pixels [H,W,...] stored with this EXIF orientation; unknown values change nothing."""
     if orientation in _TRANSPOSE:
         pixels = pixels.swapaxes(0, 1)
     if orientation in _FLIP_ROWS:

@@ -33,8 +33,8 @@ class SceneConfig:
     background: Literal["white", "black"] = "white"
     """What lies behind transparent pixels."""
     alpha: Literal["composite", "mask"] = "composite"
-    """A photo's alpha channel: composite puts it over the background, mask also leaves transparent pixels out of loss and
-    metrics."""
+    """A photo's alpha channel: composite puts it over the background, mask also leaves transparent pixels out of loss
+    and metrics."""
     cache_mb: int = 2048
     """Memory for decoded photos; those that do not fit are decoded again when they are needed."""
     video_frames: int = 60
@@ -44,7 +44,9 @@ class SceneConfig:
 
     def __post_init__(self) -> None:
         if self.downscale is not None and not 1.0 <= self.downscale <= 1000.0:
-            raise UsageError(f"--downscale {self.downscale:g}: must be 1 (full size) or more; photos are never enlarged")
+            raise UsageError(
+                f"--downscale {self.downscale:g}: must be 1 (full size) or more; photos are never enlarged"
+            )
         if self.max_side is not None and self.max_side < 16:
             raise UsageError(f"--max-side {self.max_side}: must be 16 pixels or more")
         if self.downscale is not None and self.max_side is not None:

@@ -4,6 +4,7 @@ a memory budget."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ _MAPS_KEPT = 3
 
 @dataclass(frozen=True)
 class _Ready:
-    """One photo at the size trained on: rgb [H,W,3], alpha [H,W] (photos that have one), mask [H,W] 0 or 1, all uint8."""
+    """One photo at the size trained on, uint8: rgb [H,W,3], alpha [H,W] where it has one, mask [H,W] 0 or 1."""
 
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.uint8] | None
@@ -95,7 +96,7 @@ class ImageStore:
         return None if alpha is None else torch.from_numpy(alpha).to(torch.float32).div_(255.0)
 
     def at_scale(self, index: int, factor: int) -> Tensor:
-        """As `self[index]`, averaged down by 1, 2, 4 or more; the camera for it is `camera.resized(*scaled_size(...))`."""
+        """As `self[index]`, averaged down by 1, 2, 4 or more; its camera is `camera.resized(*scaled_size(...))`."""
         if factor == 1:
             return self[index]
         width, height = self.scaled_size(index, factor)
@@ -123,7 +124,7 @@ class ImageStore:
 
     @property
     def background(self) -> str:
-        """"white" or "black": the colour that lies behind transparent pixels in the photos given out."""
+        """ "white" or "black": the colour that lies behind transparent pixels in the photos given out."""
         return self._background
 
     @property
@@ -152,10 +153,9 @@ class ImageStore:
             worker.shutdown(wait=True, cancel_futures=True)
 
     def _prefetch_one(self, index: int) -> None:
-        try:
+        # The thread that needs this photo meets the same error and reports it.
+        with contextlib.suppress(DataError):
             self._ready(index)
-        except DataError:
-            pass  # The thread that needs this photo meets the same error and reports it.
 
     def _ready(self, index: int) -> _Ready:
         if not -len(self) <= index < len(self):
@@ -237,7 +237,16 @@ class ImageStore:
         return cv2.resize(keep.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
 
     def _maps_for(self, source: Camera) -> tuple:
-        key = (source.width, source.height, source.fx, source.fy, source.cx, source.cy, source.distortion, source.fisheye)
+        key = (
+            source.width,
+            source.height,
+            source.fx,
+            source.fy,
+            source.cx,
+            source.cy,
+            source.distortion,
+            source.fisheye,
+        )
         with self._maps_lock:
             if key not in self._maps:
                 self._maps[key] = undistort_maps(source)

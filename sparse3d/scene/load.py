@@ -184,8 +184,8 @@ def _without_leak(points: Points, parsed: ParsedScene, split: Split) -> tuple[Po
     """The scene's own points, unless photos outside of the training set helped to find them."""
     if parsed.points_from_all_photos and len(split.train) < len(parsed.photos):
         return None, (
-            f"the scene's {len(points)} points were computed from all {len(parsed.photos)} photos, so they are not used: "
-            "new ones come from the training photos (--points FILE overrides)",
+            f"the scene's {len(points)} points were computed from all {len(parsed.photos)} photos, so they are not "
+            "used: new ones come from the training photos (--points FILE overrides)",
         )
     return points, (f"{len(points)} initial points from the scene",)
 
@@ -193,8 +193,8 @@ def _without_leak(points: Points, parsed: ParsedScene, split: Split) -> tuple[Po
 def _with_reconstruction(
     photos: tuple[Photo, ...], split: Split, cfg: SceneConfig, workdir: Path | None, progress: Progress | None
 ) -> tuple[tuple[Photo, ...], Split, Points, str, tuple[str, ...]]:
-    """Cameras and points by structure from motion. Photos that neither train nor test are left out, and so are those that
-    could not be registered; the split is renumbered."""
+    """Cameras and points by structure from motion. Photos that neither train nor test are left out, and so are those
+    that could not be placed; the split is renumbered."""
     # Imported here: it brings pycolmap, which scenes with cameras do not need.
     from sparse3d.scene.sfm import SfmConfig, reconstruct
 

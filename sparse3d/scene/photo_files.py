@@ -136,7 +136,7 @@ def _register_heif() -> None:
 
 
 def _bytes_if_wide_png(path: Path, image: Image.Image) -> bytes | None:
-    """The file's bytes where it is a PNG with 16 bits in more than one channel (IHDR: byte 24 depth, byte 25 colour)."""
+    """The file's bytes where it is a PNG with 16 bits in several channels (IHDR: byte 24 depth, 25 colour)."""
     if image.format != "PNG":
         return None
     with path.open("rb") as file:

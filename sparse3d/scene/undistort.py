@@ -76,8 +76,8 @@ def pinhole_camera(camera: Camera) -> Camera:
 
 
 def undistort_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_] | None]:
-    """For each pixel of the pinhole picture, x and y in the photo for cv2.remap [H,W], and which of them lie on the photo
-    (None: all do)."""
+    """For each pixel of the pinhole picture, x and y in the photo for cv2.remap [H,W], and which of them lie on the
+    photo (None: all do)."""
     pinhole = pinhole_camera(camera)
     if not is_distorted(camera):
         raise DataError(f"camera {camera.name!r} has no distortion to remove")
@@ -114,13 +114,14 @@ def _on_photo(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _border_is_valid(camera: Camera, zoom: float) -> bool:
-    """Whether the whole border of the pinhole picture lies on the photo, inside the range where the lens model is one to
-    one (a fitted polynomial folds back far outside of the photo it was fitted to)."""
+    """Whether the whole border of the pinhole picture lies on the photo, inside the range where the lens model is one
+    to one (a fitted polynomial folds back far outside of the photo it was fitted to)."""
     w, h = float(camera.width), float(camera.height)
     t = np.linspace(0.0, 1.0, 65)
     zero, one = np.zeros_like(t), np.ones_like(t)
     border = np.concatenate([
-        np.stack([t * w, zero], 1), np.stack([t * w, one * h], 1), np.stack([zero, t * h], 1), np.stack([one * w, t * h], 1)
+        np.stack([t * w, zero], 1), np.stack([t * w, one * h], 1),
+        np.stack([zero, t * h], 1), np.stack([one * w, t * h], 1),
     ])  # fmt: skip
     ray = (border - [camera.cx, camera.cy]) / [camera.fx * zoom, camera.fy * zoom]
     if not _on_photo(camera, distort(camera, ray)).all():

@@ -18,7 +18,7 @@ from sparse3d.errors import DataError, UsageError
 # are too precious.
 HOLD_OUT_FROM = 13
 HOLD_OUT_EVERY = 8
-# DTU (RegNeRF's protocol): training views in the order in which they are added, and views never used: they are too dark.
+# DTU (RegNeRF's protocol): training views in the order in which they are added; views never used, as too dark.
 DTU_TRAIN = (25, 22, 28, 40, 44, 48, 0, 8, 13)
 DTU_EXCLUDED = frozenset((*range(3, 8), *range(16, 22), *range(36, 40)))
 DTU_PHOTOS = 49
@@ -28,7 +28,7 @@ BLENDER_TRAIN = (2, 16, 26, 55, 73, 76, 86, 93)
 
 @dataclass(frozen=True)
 class Split:
-    """Sorted, disjoint positions in the photos sorted by name; `train` is never empty. note: one sentence for the user."""
+    """Sorted, disjoint positions in the photos sorted by name; `train` is not empty. note: one for the user."""
 
     train: tuple[int, ...]
     test: tuple[int, ...]
@@ -80,7 +80,7 @@ def split_views(
 
 
 def parse_views(views: str, names: Sequence[str]) -> int | tuple[int, ...] | None:
-    """"all" -> None, "4" -> 4, "22,25,28" or "name:IMG_01.jpg" -> positions in `names`.
+    """ "all" -> None, "4" -> 4, "22,25,28" or "name:IMG_01.jpg" -> positions in `names`.
 
     Raises UsageError for anything else, for positions outside of the scene, unknown names and repeated views.
     """
@@ -118,7 +118,7 @@ def parse_views(views: str, names: Sequence[str]) -> int | tuple[int, ...] | Non
 
 
 def spread(candidates: Sequence[int], count: int) -> tuple[int, ...]:
-    """`count` of the candidates, evenly spread: rounded linspace over their positions (RegNeRF), all if there are fewer."""
+    """`count` of the candidates, evenly spread: rounded linspace over their positions (RegNeRF), all if fewer."""
     if count >= len(candidates):
         return tuple(candidates)
     return tuple(candidates[int(k)] for k in np.rint(np.linspace(0, len(candidates) - 1, count)))
@@ -134,8 +134,8 @@ def _choose(
     both = sorted(set(chosen) & set(test))
     if both:
         raise UsageError(
-            f"photo {both[0]} ({names[both[0]]}) is in --views and also held out for testing ({why}); choose other views "
-            "or set --test-every (0 holds out none)"
+            f"photo {both[0]} ({names[both[0]]}) is in --views and also held out for testing ({why}); choose other "
+            "views or set --test-every (0 holds out none)"
         )
     return chosen
 
@@ -157,7 +157,8 @@ def _finish(names: Sequence[str], train: Sequence[int], test: Sequence[int], why
 def _dtu(names: Sequence[str], chosen: int | tuple[int, ...] | None) -> Split:
     if len(names) < DTU_PHOTOS:
         raise DataError(
-            f"--protocol dtu needs the {DTU_PHOTOS} photos of a DTU scan, this scene has {len(names)}; use another protocol"
+            f"--protocol dtu needs the {DTU_PHOTOS} photos of a DTU scan, this scene has {len(names)}; "
+            "use another protocol"
         )
     if len(names) > DTU_PHOTOS:
         # Some scans come with 64 views; the protocol is defined on the first 49.
@@ -204,7 +205,9 @@ def _find_name(wanted: str, names: Sequence[str]) -> int:
         if len(found) == 1:
             return found[0]
         if len(found) > 1:
-            raise UsageError(f"--views name:{wanted} fits {len(found)} photos ({names[found[0]]}, {names[found[1]]}, ...)")
+            raise UsageError(
+                f"--views name:{wanted} fits {len(found)} photos ({names[found[0]]}, {names[found[1]]}, ...)"
+            )
     near = difflib.get_close_matches(wanted, [*names, *(PurePosixPath(n).name for n in names)], n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else f"; the first is {names[0]}"
     raise UsageError(f"--views name:{wanted}: the scene has no photo of this name{hint}")

@@ -12,6 +12,7 @@ from sparse3d.scene.parsers import llff as _llff  # noqa: F401
 from sparse3d.scene.parsers import middlebury as _middlebury  # noqa: F401
 from sparse3d.scene.parsers import pose_files as _pose_files  # noqa: F401
 from sparse3d.scene.parsers import photos as _photos  # noqa: F401
+from sparse3d.scene.parsers import video as _video  # noqa: F401
 
 # isort: on
 from sparse3d.scene.parsers.parser import PARSERS, SceneParser, Work

@@ -115,7 +115,9 @@ def make_camera(model: LensModel, width: int, height: int, params: tuple[float, 
     )
 
 
-def _posed(camera: Camera, quat_wxyz: tuple[float, ...], translation: tuple[float, ...], name: str, where: str) -> Camera:
+def _posed(
+    camera: Camera, quat_wxyz: tuple[float, ...], translation: tuple[float, ...], name: str, where: str
+) -> Camera:
     w, x, y, z = np.asarray(quat_wxyz, np.float64) / max(float(np.linalg.norm(quat_wxyz)), 1e-300)
     rotation = np.array([
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -153,7 +155,8 @@ class _Bytes:
         left = len(self.data) - self.at
         if size > left:
             raise DataError(
-                f"{self.path}: is truncated: {what} at byte {self.at} needs {size} bytes, {left} are left; copy it again"
+                f"{self.path}: is truncated: {what} at byte {self.at} needs {size} bytes, {left} are left; "
+                "copy it again"
             )
 
     def count(self, smallest: int, what: str) -> int:
@@ -195,7 +198,9 @@ def _images_bin(path: Path, cameras: dict[int, Camera]) -> list[tuple[int, Camer
         (seen,) = file.take("<Q", f"image {name}")
         file.need(24 * seen, f"the {seen} keypoints of image {name}")
         file.at += 24 * seen
-        images.append((number, _posed(_camera_of(path, cameras, camera, name), tuple(pose[:4]), tuple(pose[4:]), name, str(path))))
+        images.append(
+            (number, _posed(_camera_of(path, cameras, camera, name), tuple(pose[:4]), tuple(pose[4:]), name, str(path)))
+        )
     return images
 
 

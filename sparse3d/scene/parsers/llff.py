@@ -2,8 +2,8 @@
 """poses_bounds.npy of LLFF: row k belongs to the k-th photo by name.
 
 A row is a 3x5 matrix and two depths. Its columns are the camera's down, right and backwards axes in the world, its
-position, and (height, width, focal) of the photo that the focal length is for. The principal point is the photo's middle,
-pixel centres at +0.5. The two depths (near, far) come from points of all photos, so they are not used.
+position, and (height, width, focal) of the photo that the focal length is for. The principal point is the photo's
+middle, pixel centres at +0.5. The two depths (near, far) come from points of all photos, so they are not used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.scene.config import SceneConfig
 from sparse3d.scene.parsers.matrices import load_npy
-from sparse3d.scene.parsers.parser import PARSERS, SceneParser, Work, by_name, others_note, invert, rigid
+from sparse3d.scene.parsers.parser import PARSERS, SceneParser, Work, by_name, invert, others_note, rigid
 from sparse3d.scene.photo_files import list_photos
 from sparse3d.scene.records import ParsedScene, Photo
 

@@ -21,8 +21,8 @@ def size_of_matrix(cx: float, cy: float, width: int, height: int, where: str) ->
     whole = max(1, round(ratio)) if ratio > 0.75 else 1.0 / max(1, round(1.0 / ratio))
     if not (0.6 < ratio / whole < 1.5 and 0.4 < cy / (0.5 * height * whole) < 1.8):
         raise DataError(
-            f"{where}: the principal point ({cx:.1f}, {cy:.1f}) fits no whole ratio to the photo's {width}x{height} pixels; "
-            "the matrix is for another picture"
+            f"{where}: the principal point ({cx:.1f}, {cy:.1f}) fits no whole ratio to the photo's "
+            f"{width}x{height} pixels; the matrix is for another picture"
         )
     return round(width * whole), round(height * whole)
 

@@ -46,9 +46,15 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text: {error}") from error
     if not lines or len(lines[0]) != 1 or not lines[0][0].isdigit():
-        raise DataError(f"{path}: line 1 must be the number of photos, found {' '.join(lines[0])[:60]!r}" if lines else f"{path}: is empty")
+        raise DataError(
+            f"{path}: line 1 must be the number of photos, found {' '.join(lines[0])[:60]!r}"
+            if lines
+            else f"{path}: is empty"
+        )
     if int(lines[0][0]) != len(lines) - 1:
-        raise DataError(f"{path}: line 1 says {lines[0][0]} photos, but {len(lines) - 1} lines follow; it is truncated or edited")
+        raise DataError(
+            f"{path}: line 1 says {lines[0][0]} photos, but {len(lines) - 1} lines follow; it is truncated or edited"
+        )
     photos, missing = [], []
     for number, words in enumerate(lines[1:], start=2):
         where = f"{path}: line {number}"
@@ -68,7 +74,11 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         camera = Camera(width, height, k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5, pose, name=words[0])
         photos.append(Photo(words[0], file, camera))
     if not photos:
-        raise DataError(f"{path}: none of the {len(missing)} photos it lists exists, first {root / missing[0]}" if missing else f"{path}: lists no photos")
+        raise DataError(
+            f"{path}: none of the {len(missing)} photos it lists exists, first {root / missing[0]}"
+            if missing
+            else f"{path}: lists no photos"
+        )
     notes = dropped_note(missing, len(lines) - 1, path.name)
     return ParsedScene("middlebury", root, by_name(photos, str(path)), notes=notes)
 

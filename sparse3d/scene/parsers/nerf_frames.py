@@ -113,8 +113,8 @@ def _camera(where: str, values: Mapping[str, Any], file: Path, name: str) -> Cam
     cx, cy = _number(where, values, "cx"), _number(where, values, "cy")
     distortion, fisheye = _lens(where, values)
     return Camera(
-        int(round(width)),
-        int(round(height)),
+        round(width),
+        round(height),
         fx,
         fy,
         width / 2 if cx is None else cx,

@@ -2,8 +2,8 @@
 """cameras_sphere.npz (or cameras_large.npz, cameras.npz) of IDR and NeuS, as DTU scans come, with masks.
 
 world_mat_i is K [R | t] of photo i (4x4, last row 0 0 0 1), with pixel centres at integers: half a pixel is added. The
-world is the source's own (millimetres for DTU); scale_mat_i, which maps the unit sphere onto the object, is not applied,
-so that what comes out fits the data set's ground truth. Masks: see `masks`.
+world is the source's own (millimetres for DTU); scale_mat_i, which maps the unit sphere onto the object, is not
+applied, so that what comes out fits the data set's ground truth. Masks: see `masks`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from sparse3d.errors import DataError
 from sparse3d.scene.config import SceneConfig
 from sparse3d.scene.parsers.matrices import size_of_matrix
-from sparse3d.scene.parsers.parser import PARSERS, SceneParser, Work, by_name, others_note, camera_from_projection, stored_size
+from sparse3d.scene.parsers.parser import (
+    PARSERS,
+    SceneParser,
+    Work,
+    by_name,
+    camera_from_projection,
+    others_note,
+    stored_size,
+)
 from sparse3d.scene.photo_files import list_photos
 from sparse3d.scene.records import ParsedScene, Photo
 
@@ -90,15 +98,15 @@ def _picture_folder(root: Path) -> Path:
 
 
 def _indices(files: list[Path], matrices: dict[int, NDArray[np.float64]], path: Path, folder: Path) -> list[int]:
-    """Which matrix belongs to each photo: the k-th by name, or, where some photos are missing, the number in the name."""
+    """Which matrix belongs to each photo: the k-th by name, or, where photos are missing, the number in its name."""
     if len(files) == len(matrices) and sorted(matrices) == list(range(len(files))):
         return list(range(len(files)))
     numbers = [int(file.stem) if file.stem.isdigit() else -1 for file in files]
     if all(number in matrices for number in numbers):
         return numbers
     raise DataError(
-        f"{path} has {len(matrices)} cameras but {folder.name}/ holds {len(files)} photos, and their names are not the "
-        "cameras' numbers; matrix k belongs to the k-th photo by name, so the counts must be equal"
+        f"{path} has {len(matrices)} cameras but {folder.name}/ holds {len(files)} photos, and their names are not "
+        "the cameras' numbers; matrix k belongs to the k-th photo by name, so the counts must be equal"
     )
 
 

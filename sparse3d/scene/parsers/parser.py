@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sparse3d.scene.records import ParsedScene, Photo
 
 @dataclass(frozen=True)
 class Work:
-    """Where a parser may keep files (frames of a video), None for a temporary folder; and whom to tell how far it is."""
+    """Where a parser may keep files (frames of a video; None: a temporary folder), and whom to tell how far it is."""
 
     workdir: Path | None = None
     progress: Callable[[str, float], None] | None = None
@@ -30,8 +31,9 @@ class Work:
 
 @dataclass(frozen=True)
 class SceneParser:
-    """One kind of scene. sniff: why this folder or file is of the kind, or None; cheap, never raises for foreign content.
-    parse: photos and cameras in the source's world frame, sorted by name; raises DataError for what it cannot use."""
+    """One kind of scene. sniff: why this folder or file is of the kind, or None; cheap, never raises for foreign
+    content. parse: photos and cameras in the source's world frame, sorted by name; raises DataError for what it
+    cannot use."""
 
     kind: str
     what: str
@@ -132,7 +134,9 @@ def dropped_note(missing: Sequence[str], listed: int, where: str) -> tuple[str, 
     if not missing:
         return ()
     verb = "does" if len(missing) == 1 else "do"
-    return (f"{len(missing)} of {listed} photos listed in {where} {verb} not exist and are left out, first {missing[0]}",)
+    return (
+        f"{len(missing)} of {listed} photos listed in {where} {verb} not exist and are left out, first {missing[0]}",
+    )
 
 
 def others_note(others: list[Path], folder: Path) -> tuple[str, ...]:
@@ -146,7 +150,7 @@ def others_note(others: list[Path], folder: Path) -> tuple[str, ...]:
 def by_name(photos: Sequence[Photo], where: str) -> tuple[Photo, ...]:
     """Sorted by name. Raises DataError where two have the same one."""
     out = tuple(sorted(photos, key=lambda photo: photo.name))
-    for a, b in zip(out, out[1:], strict=False):
+    for a, b in pairwise(out):
         if a.name == b.name:
             raise DataError(f"{where}: photo {a.name} is listed twice; remove one of its entries")
     return out

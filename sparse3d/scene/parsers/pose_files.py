@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pose and a K in a text file for each photo: pose/NAME.txt and intrinsic/NAME.txt beside image/NAME.jpg.
 
-A pose is 4x4 camera-to-world with OpenCV's axes (x right, y down, z forward); K is 3x3 (or 4x4) with pixel centres at
-integers: half a pixel is added. One K for all photos may stand in intrinsic.txt. MobileBrick and ScanNet come like this.
-Photos whose pose is not finite (lost by the tracker) are left out and counted.
+A pose is 4x4 camera-to-world with OpenCV's axes (x right, y down, z forward); K is 3x3 (or 4x4) with pixel centres
+at integers: half a pixel is added. One K for all photos may stand in intrinsic.txt. MobileBrick and ScanNet come
+so. Photos whose pose is not finite (lost by the tracker) are left out and counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.scene.config import SceneConfig
 from sparse3d.scene.parsers.matrices import read_numbers, size_of_matrix
-from sparse3d.scene.parsers.parser import PARSERS, SceneParser, Work, by_name, others_note, invert, rigid, stored_size
+from sparse3d.scene.parsers.parser import PARSERS, SceneParser, Work, by_name, invert, others_note, rigid, stored_size
 from sparse3d.scene.photo_files import list_photos
 from sparse3d.scene.records import ParsedScene, Photo
 
@@ -61,7 +61,9 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         if k_path is None or not k_path.is_file():
             k_path = shared
         if k_path is None:
-            raise DataError(f"{root}: photo {file.name} has no K ({root.name}/intrinsic/{file.stem}.txt or intrinsic.txt)")
+            raise DataError(
+                f"{root}: photo {file.name} has no K ({root.name}/intrinsic/{file.stem}.txt or intrinsic.txt)"
+            )
         k = _matrix(k_path, ((3, 3), (4, 4), (3, 4)))
         width, height = size_of_matrix(k[0, 2], k[1, 2], *stored_size(file), str(k_path))
         pose = invert(rigid(world_from_cam[:3, :3], world_from_cam[:3, 3], str(pose_path)))
@@ -71,7 +73,9 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         raise DataError(f"{root}: none of the {len(files)} photos in {folder.name}/ has a usable pose in {poses.name}/")
     notes = others_note(others, folder)
     if without:
-        notes += (f"{len(without)} of {len(files)} photos have no file in {poses.name}/ and are left out, first {without[0]}",)
+        notes += (
+            f"{len(without)} of {len(files)} photos have no file in {poses.name}/ and are left out, first {without[0]}",
+        )
     if lost:
         notes += (f"{lost} of {len(files)} photos have a pose that is not finite and are left out",)
     return ParsedScene("pose_files", root, by_name(photos, str(root)), notes=notes)
@@ -83,7 +87,10 @@ def _matrix(path: Path, shapes: tuple[tuple[int, int], ...]) -> NDArray[np.float
         side = 3 if matrix.size == 9 else 4
         matrix = matrix.reshape(side, side)
     if matrix.shape not in shapes:
-        raise DataError(f"{path}: expected a {shapes[0][0]}x{shapes[0][1]} matrix, found {matrix.shape[0]} rows of {matrix.shape[1]}")
+        raise DataError(
+            f"{path}: expected a {shapes[0][0]}x{shapes[0][1]} matrix, "
+            f"found {matrix.shape[0]} rows of {matrix.shape[1]}"
+        )
     return matrix
 
 
