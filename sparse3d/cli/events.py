@@ -64,8 +64,8 @@ class TerminalReader:
             say(f"note: {note}")
         held = f"{event.views_test} held out" if event.views_test else "none held out"
         say(
-            f"training on {event.views_train} photos ({held}) of {event.width}x{event.height}, {event.num_splats:,} splats "
-            f"to begin with, {event.backend} back end"
+            f"training on {event.views_train} photos ({held}) of {event.width}x{event.height}, "
+            f"{event.num_splats:,} splats to begin with, {event.backend} back end"
             + (f", going on after step {event.step} of {event.steps}" if event.step else f", {event.steps} steps")
         )
         self._training = True

@@ -76,7 +76,7 @@ class Bar:
             self._progress.update(self._task, completed=fraction or 0.0, total=total, text=text)
             return
         now = time.monotonic()
-        if now - self._last_line >= _LINE_EVERY_S:
+        if now - self._last_line >= _LINE_EVERY_S and fraction != 1.0:
             self._last_line = now
             say(f"{self._title}: {self._share(fraction, now)}{text}")
 

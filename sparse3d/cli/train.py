@@ -63,9 +63,7 @@ def main(words: Sequence[str]) -> int:
         )  # fmt: skip
         metrics = _drain(run, reader.handle)
     if metrics is None:
-        say(
-            f"stopped, everything is saved; go on with:\n  sparse3d train {quote(args.scene)} --out {quote(out)} --resume"
-        )
+        say(f"stopped, everything is saved; go on with:\n  sparse3d train --out {quote(out)} --resume")
         return EXIT_INTERRUPTED
     reader.result(metrics, out)
     return 0
