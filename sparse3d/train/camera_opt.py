@@ -30,7 +30,7 @@ class CameraOpt:
         return torch.from_numpy(self.poses[view].astype(np.float32))
 
     def step(self, view: int, v_cam_from_world: Tensor) -> None:
-        """One update from the gradient to the pose's upper 3x4 entries, each taken as independent."""
+        """One update from the gradient [3,4] to the pose's [R | t], its entries taken as independent."""
         pose = self.poses[view]
         gradient = pose_gradient(pose, v_cam_from_world.detach().double().numpy())
         self.poses[view] = se3_exp(self._adam.update(view, gradient, self._rates)) @ pose
@@ -44,8 +44,8 @@ class CameraOpt:
 
 
 def pose_gradient(pose: NDArray[np.float64], v_pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[6] gradient to (translation, rotation) of delta at 0 in exp(delta) pose, from that to the entries of the pose."""
-    v = v_pose[:3]
+    """[6] gradient to (translation, rotation) of delta at 0 in exp(delta) pose, from `v_pose` [3,4] to its entries."""
+    v = v_pose
     moved = pose[:3]
     turn = [sum(float(v[i] @ (hat(axis) @ moved)[i]) for i in range(3)) for axis in np.eye(3)]
     return np.array([*v[:, 3], *turn])

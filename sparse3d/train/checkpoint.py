@@ -19,7 +19,7 @@ from torch import Tensor
 from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.splats import PARAMETER_NAMES, Splats
-from sparse3d.train.state import AdamState, DensityStats
+from sparse3d.kernels.workspace import AdamState, DensityStats
 from sparse3d.train.tensor_file import read_tensors, write_tensors
 
 SCHEMA = 1
@@ -58,7 +58,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     tensors = {f"params.{name}": tensor for name, tensor in checkpoint.params.items()}
     tensors |= {f"adam.m.{name}": tensor for name, tensor in checkpoint.adam.m.items()}
     tensors |= {f"adam.v.{name}": tensor for name, tensor in checkpoint.adam.v.items()}
-    tensors |= {f"stats.{name}": tensor for name, tensor in checkpoint.stats.named().items()}
+    tensors |= {f"stats.{name}": tensor for name, tensor in vars(checkpoint.stats).items()}
     tensors |= {f"generator.{name}": state for name, state in checkpoint.generators.items()}
     tensors |= {f"extra.{name}": tensor for name, tensor in checkpoint.extra.items()}
     record = {

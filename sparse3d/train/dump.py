@@ -14,7 +14,7 @@ from torch import Tensor
 from sparse3d.kernels.types import RasterSettings
 from sparse3d.splats import PARAMETER_NAMES
 from sparse3d.train.safety import find_bad, is_sound_loss
-from sparse3d.train.state import AdamHyper, AdamState
+from sparse3d.kernels.workspace import AdamHyper, AdamState
 from sparse3d.train.step import make_step
 from sparse3d.train.tensor_file import read_tensors, write_tensors
 

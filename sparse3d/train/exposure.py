@@ -23,30 +23,26 @@ class Exposure:
         self.values = np.zeros((views, 6))
         self.values[:, :3] = 1.0
         self._adam = SmallAdam(views, 6)
-        self._raw = torch.zeros(0)
 
-    def apply(self, view: int, image: Tensor) -> None:
-        """Change the rendered image [H,W,3] in place, keeping what it was for `backward`."""
-        self._raw = image.clone()
+    def apply(self, view: int, image: Tensor) -> Tensor:
+        """The rendered image [H,W,3] as this photo's exposure shows it; a new tensor."""
         gain, bias = torch.from_numpy(self.values[view].astype(np.float32)).split(3)
-        image.mul_(gain).add_(bias)
+        return image * gain + bias
 
-    def backward(self, view: int, image: Tensor, v_image: Tensor) -> Tensor:
-        """Put the rendered image back, update the view's row, return the gradient to the image as rendered.
+    def backward(self, view: int, image: Tensor, v_shown: Tensor) -> Tensor:
+        """Update the photo's row; return the gradient to the rendered image.
 
-        v_image [H,W,3]: gradient to the image after `apply`.
+        image [H,W,3] as rendered; v_shown [H,W,3] is the gradient to what `apply` made of it.
         """
-        image.copy_(self._raw)
         row = self.values[view]
         # numpy sums on one thread, in the same order every time.
-        v = v_image.numpy()
-        v_gain = (v * self._raw.numpy()).sum(axis=(0, 1), dtype=np.float64)
+        v = v_shown.numpy()
+        v_gain = (v * image.numpy()).sum(axis=(0, 1), dtype=np.float64)
         v_bias = v.sum(axis=(0, 1), dtype=np.float64)
         pull = 2 * self._cfg.pull * np.concatenate([row[:3] - 1.0, row[3:]])
-        gain = torch.from_numpy(row[:3].astype(np.float32))
-        out = v_image * gain
+        v_image = v_shown * torch.from_numpy(row[:3].astype(np.float32))
         row += self._adam.update(view, np.concatenate([v_gain, v_bias]) + pull, self._cfg.rate)
-        return out
+        return v_image
 
     def tensors(self) -> dict[str, Tensor]:
         return {"exposure.values": torch.from_numpy(self.values.copy()), **self._adam.tensors("exposure")}

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from sparse3d.train.density.policy import DensityUpdate
-from sparse3d.train.state import AdamState
+from sparse3d.kernels.workspace import AdamState
 
 
 def follow(adam: AdamState, update: DensityUpdate) -> AdamState:

@@ -1,43 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training step: render, loss, backward with Adam. What the trainer asks of it, and the plain-torch version.
 
-`ReferenceStep` is `--backend reference` and the oracle of tests; the CPU's version is `kernels.workspace.StepWorkspace`.
+`ReferenceStep` is the reference back end and the oracle of tests; the CPU's is `kernels.workspace.StepWorkspace`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from sparse3d.errors import BackendError
+from sparse3d.errors import DataError
 from sparse3d.kernels import reference
 from sparse3d.kernels.types import Rasterization, RasterSettings
 from sparse3d.splats import PARAMETER_NAMES
-from sparse3d.train.state import AdamHyper, AdamState, DensityStats
+from sparse3d.kernels.workspace import AdamHyper, AdamState, DensityStats, PhotometricLoss, StepWorkspace
 
 
 class StepRendering(Protocol):
-    """One view. Tensors may be views of buffers: valid until the next render."""
+    """One view: image [H,W,3] over the background, alpha [H,W]. May be views of buffers: valid until the next render."""
 
-    image: Tensor
-    alpha: Tensor
-    depth: Tensor
-    median_depth: Tensor
+    @property
+    def image(self) -> Tensor: ...
+
+    @property
+    def alpha(self) -> Tensor: ...
 
 
-class CameraGrad(Protocol):
-    """Gradient of the loss to the camera of one step: v_cam_from_world [4,4] (bottom row zero)."""
+class LossNumbers(Protocol):
+    """Of the last photometric call; squared_error is the mean over kept pixels and channels."""
 
-    v_cam_from_world: Tensor
+    @property
+    def loss(self) -> float: ...
+
+    @property
+    def squared_error(self) -> float: ...
 
 
 class TrainingStep(Protocol):
-    """The three calls of a step, in this order. `params` are raw splats by name, contiguous float32, changed in place."""
+    """The three calls of a step, in this order. `params`: raw splats by name, contiguous float32, changed in place."""
 
-    v_image: Tensor
+    v_image: Tensor | None
+
+    @property
+    def last(self) -> LossNumbers: ...
 
     def render(
         self,
@@ -48,8 +57,10 @@ class TrainingStep(Protocol):
         settings: RasterSettings,
     ) -> StepRendering: ...
 
-    def photometric(self, target: Tensor, mask: Tensor | None, ssim_weight: float) -> float:
-        """Loss of the last rendering's image as it is in its buffer now; fills `v_image`."""
+    def photometric(
+        self, target: Tensor, mask: Tensor | None, ssim_weight: float, image: Tensor | None = None
+    ) -> float:
+        """Loss of the last rendering, or of `image`, what was made of it; fills `v_image` [H,W,3]."""
         ...
 
     def backward_adam(
@@ -61,43 +72,33 @@ class TrainingStep(Protocol):
         v_image: Tensor | None = None,
         v_alpha: Tensor | None = None,
         v_depth: Tensor | None = None,
-        stats: DensityStats | None,
+        stats: DensityStats | None = None,
         camera_grad: bool = False,
-    ) -> CameraGrad | None: ...
+    ) -> Tensor | None:
+        """Updates splats and moments; returns the gradient [3,4] to cam_from_world's [R | t] where asked for."""
+        ...
 
 
 def make_step(backend: str, threads: int) -> tuple[TrainingStep, str]:
     """The step of a back end and the name it runs under. Raises BackendError where it is missing."""
     if backend == "reference":
         return ReferenceStep(), "reference"
-    try:
-        from sparse3d.kernels.workspace import StepWorkspace
-    except ImportError as error:
-        raise BackendError(
-            f"the cpu kernels cannot be loaded ({error}); build them with `pip install .`, or use --backend reference"
-        ) from error
     return StepWorkspace(threads), "cpu"
 
 
 class _Image(NamedTuple):
     image: Tensor
     alpha: Tensor
-    depth: Tensor
-    median_depth: Tensor
-
-
-class _PoseGrad(NamedTuple):
-    v_cam_from_world: Tensor
 
 
 class ReferenceStep:
     """The step in plain torch with autograd: slow, exact, any size that fits memory."""
 
     def __init__(self) -> None:
-        self.v_image = torch.zeros(0)
+        self.v_image: Tensor | None = None
+        self.last = PhotometricLoss()
         self._leaves: dict[str, Tensor] = {}
         self._output: Rasterization | None = None
-        self._shown = torch.zeros(0)
 
     def render(
         self,
@@ -109,25 +110,31 @@ class ReferenceStep:
     ) -> StepRendering:
         self._leaves = {name: params[name].detach().clone().requires_grad_() for name in PARAMETER_NAMES}
         self._pose = cam_from_world.detach().clone().requires_grad_()
-        self._settings = settings
+        # The statistics come with the picture here; whether they are wanted is known only in the backward pass.
+        self._settings = replace(settings, stats=True)
         self._gradients = reference.Means2dGradients()
         self._output = reference.rasterize(
             **self._leaves,
             cam_from_world=self._pose[None],
             intrinsics=intrinsics[None],
             background=background[None],
-            settings=settings,
+            settings=self._settings,
             means2d_gradients=self._gradients,
         )
-        out = self._output
-        self._shown = out.image[0].detach().clone()
-        return _Image(self._shown, out.alpha[0].detach(), out.depth[0].detach(), out.median_depth[0].detach())
+        return _Image(self._output.image[0].detach(), self._output.alpha[0].detach())
 
-    def photometric(self, target: Tensor, mask: Tensor | None, ssim_weight: float) -> float:
-        image = self._shown.detach().requires_grad_()
-        loss = reference.l1_ssim_loss(image, target, mask, ssim_weight)
-        (self.v_image,) = torch.autograd.grad(loss, image)
-        return float(loss.detach())
+    def photometric(
+        self, target: Tensor, mask: Tensor | None, ssim_weight: float, image: Tensor | None = None
+    ) -> float:
+        if self._output is None:
+            raise DataError("ReferenceStep: photometric needs a render before it")
+        leaf = (self._output.image[0] if image is None else image).detach().clone().requires_grad_()
+        loss = reference.l1_ssim_loss(leaf, target, mask, ssim_weight)
+        (self.v_image,) = torch.autograd.grad(loss, leaf)
+        error = (leaf.detach() - target) ** 2
+        mean = error.mean() if mask is None else (error * mask[..., None]).sum() / (3 * mask.sum()).clamp(min=1e-12)
+        self.last = PhotometricLoss(loss=float(loss.detach()), squared_error=float(mean))
+        return self.last.loss
 
     def backward_adam(
         self,
@@ -138,12 +145,12 @@ class ReferenceStep:
         v_image: Tensor | None = None,
         v_alpha: Tensor | None = None,
         v_depth: Tensor | None = None,
-        stats: DensityStats | None,
+        stats: DensityStats | None = None,
         camera_grad: bool = False,
-    ) -> CameraGrad | None:
+    ) -> Tensor | None:
         out = self._output
         if out is None:
-            raise RuntimeError("backward_adam needs a render before it")
+            raise DataError("ReferenceStep: backward_adam needs a render before it")
         pairs = [(out.image, self.v_image if v_image is None else v_image), (out.alpha, v_alpha), (out.depth, v_depth)]
         pairs = [(tensor[0], v) for tensor, v in pairs if v is not None]
         # Where no splat is visible the outputs have no graph, and no parameter a gradient.
@@ -158,7 +165,7 @@ class ReferenceStep:
         self._output = None
         if not camera_grad:
             return None
-        return _PoseGrad(torch.zeros(4, 4) if pose_grad is None else pose_grad)
+        return torch.zeros(3, 4) if pose_grad is None else pose_grad[:3]
 
     def _update(self, params: Mapping[str, Tensor], adam: AdamState, hyper: AdamHyper, visible: Tensor) -> None:
         adam.step += 1
@@ -188,4 +195,4 @@ class ReferenceStep:
         stats.visible += visible.float()
         stats.weight_sum += out.weight_sum[0]
         torch.maximum(stats.weight_max, out.weight_max[0], out=stats.weight_max)
-        torch.maximum(stats.radius_max_px, out.radii[0], out=stats.radius_max_px)
+        torch.maximum(stats.radius_max, out.radii[0], out=stats.radius_max)

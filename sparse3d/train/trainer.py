@@ -29,7 +29,7 @@ from sparse3d.train.exposure import Exposure
 from sparse3d.train.optimizer import follow
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
-from sparse3d.train.state import AdamHyper, AdamState, DensityStats
+from sparse3d.kernels.workspace import AdamHyper, AdamState, DensityStats
 from sparse3d.train.step import make_step
 from sparse3d.train.views import TrainViews, View, evaluation_background, raster_settings, view_of, with_pose
 
@@ -199,41 +199,33 @@ class Run:
         hyper = AdamHyper(lr=rates, opacity_reg=opacity_reg, scale_reg=scale_reg)
 
         rendering = self.kernels.render(self.params, view.cam_from_world, view.intrinsics, self.background, settings)
-        image = rendering.image
-        if self.exposure is not None:
-            self.exposure.apply(position, image)
-        loss = self.kernels.photometric(target, mask, cfg.ssim_weight)
+        shown = None if self.exposure is None else self.exposure.apply(position, rendering.image)
+        loss = self.kernels.photometric(target, mask, cfg.ssim_weight, image=shown)
         if not is_sound_loss(loss):
             self._diverged(f"the loss is {loss:g}", number, position, view, target, mask, settings, hyper)
-        report = None
-        self._loss_sum += loss
-        self._loss_count += 1
-        if number % cfg.report_every == 0 or number == cfg.steps:
-            report = self._report(number, degree, scale, image, target, mask)
+        report = self._report(number, loss, degree, scale)
         v_image = None
-        if self.exposure is not None:
-            v_image = self.exposure.backward(position, image, self.kernels.v_image)
+        if self.exposure is not None and self.kernels.v_image is not None:
+            v_image = self.exposure.backward(position, rendering.image, self.kernels.v_image)
         refine_pose = self.camera_opt is not None and progress >= cfg.camera_opt.start
         camera_grad = self.kernels.backward_adam(
             self.params, self.adam, hyper, v_image=v_image, stats=stats, camera_grad=refine_pose
         )
         if self.camera_opt is not None and camera_grad is not None:
-            self.camera_opt.step(position, camera_grad.v_cam_from_world)
+            self.camera_opt.step(position, camera_grad)
         self.policy.after_step(self.params, rates["means"], self.generators["noise"])
         self.step = number
         self._last = (position, view, target, mask, settings, hyper)
         return report
 
-    def _report(
-        self, number: int, degree: int, scale: int, image: Tensor, target: Tensor, mask: Tensor | None
-    ) -> Stepped:
-        error = (image - target).numpy() ** 2
-        if mask is not None:
-            error = error[mask.numpy() > 0.5]
-        mse = float(error.mean(dtype="float64")) if error.size else 0.0
-        psnr = -10.0 * math.log10(max(mse, 1e-12))
+    def _report(self, number: int, loss: float, degree: int, scale: int) -> Stepped | None:
+        self._loss_sum += loss
+        self._loss_count += 1
+        if number % self.cfg.report_every and number != self.cfg.steps:
+            return None
         loss = self._loss_sum / self._loss_count
         self._loss_sum, self._loss_count = 0.0, 0
+        psnr = -10.0 * math.log10(max(self.kernels.last.squared_error, 1e-12))
         return Stepped(
             number, self.cfg.steps, loss, psnr, self.num_splats, self.clock.seconds, sh_degree=degree, image_scale=scale
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sparse3d.kernels.reference.projection import rotation_from_quats
 from sparse3d.train.density.policy import POLICIES, DensityPolicy, DensityUpdate, RefineContext
-from sparse3d.train.state import DensityStats
+from sparse3d.kernels.workspace import DensityStats
 
 # The two halves of a split are this much smaller than the whole (3DGS).
 _SPLIT_SHRINK = 1.6
@@ -68,7 +68,7 @@ class Adaptive(DensityPolicy):
         if cfg.prune_scale > 0:
             prune |= params["log_scales"].amax(dim=1) > math.log(cfg.prune_scale * context.extent)
         if cfg.prune_radius > 0:
-            prune |= stats.radius_max_px > cfg.prune_radius * context.image_side_px
+            prune |= stats.radius_max > cfg.prune_radius * context.image_side_px
         if cfg.prune_weight > 0:
             # Only what was looked at can be called useless.
             prune |= (stats.visible > 0) & (stats.weight_max < cfg.prune_weight)

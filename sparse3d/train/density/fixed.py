@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.train.density.policy import POLICIES, DensityPolicy, DensityUpdate, RefineContext
-from sparse3d.train.state import DensityStats
+from sparse3d.kernels.workspace import DensityStats
 
 
 @POLICIES.register("fixed")

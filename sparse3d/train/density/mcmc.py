@@ -22,7 +22,7 @@ from sparse3d.train.density.policy import (
     identity_update,
     sample_rows,
 )
-from sparse3d.train.state import DensityStats
+from sparse3d.kernels.workspace import DensityStats
 
 # Splats that share one place at most: more copies change equation 9 by less than float32 holds.
 _MAX_SHARE = 51

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sparse3d.registry import Registry
 from sparse3d.train.config import DensityConfig
-from sparse3d.train.state import DensityStats
+from sparse3d.kernels.workspace import DensityStats
 
 
 @dataclass(frozen=True)
