@@ -176,7 +176,7 @@ def test_ties_in_depth_go_by_index() -> None:
 
 
 def test_means2d_gradients_sum_what_pixels_say() -> None:
-    """plain is the gradient through the 2D mean; absolute is never smaller, and clearly larger where pixels disagree."""
+    """plain is the gradient through the 2D mean; absolute is never smaller, clearly larger where pixels disagree."""
     scene = make_scene(37, num_splats=60)
     upstream = upstream_for(scene, 4)
     collector = reference.Means2dGradients()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.conventions import MAX_SH_DEGREE, SH_C0
+from sparse3d.errors import DataError
 
 # Norms of the basis functions, sqrt((2l+1)/(4 pi) * ...) with the polynomial's own factor divided out. 3DGS keeps the
 # Condon-Shortley phase, so functions of odd m carry a minus sign.
@@ -36,10 +37,10 @@ def sh_basis(dirs: Tensor, degree: int) -> Tensor:
     """The (degree + 1)^2 basis functions at unit vectors.
 
     dirs [...,3], unit length; degree 0 to 4. Returns [...,(degree + 1)^2] in the order l = 0..degree, m = -l..l.
-    Raises ValueError for another degree.
+    Raises DataError for another degree.
     """
     if not 0 <= degree <= MAX_SH_DEGREE:
-        raise ValueError(f"sh_basis: degree {degree} is outside 0..{MAX_SH_DEGREE}")
+        raise DataError(f"rasterize: sh_degree is {degree}, expected 0 to {MAX_SH_DEGREE}")
     x, y, z = dirs.unbind(-1)
     terms = [torch.full_like(x, SH_C0)]
     if degree >= 1:
@@ -81,12 +82,12 @@ def sh_basis(dirs: Tensor, degree: int) -> Tensor:
 def evaluate_sh(dirs: Tensor, sh0: Tensor, shN: Tensor, degree: int) -> Tensor:
     """0.5 + the sum of the terms, before the clamp at zero.
 
-    dirs [N,3] unit vectors from the camera to the splat, world frame; sh0 [N,1,3]; shN [N,K,3]. Terms above `degree`,
-    or above what shN holds, are left out. Returns [N,3], unbounded.
+    dirs [N,3] unit vectors from the camera to the splat, world frame; sh0 [N,1,3]; shN [N,K,3], of which the terms
+    above `degree` are left out. Returns [N,3], unbounded. Raises DataError where shN holds fewer than `degree` needs.
     """
-    stored = round((shN.shape[1] + 1) ** 0.5) - 1
-    degree = min(degree, stored)
     basis = sh_basis(dirs, degree)
+    if basis.shape[1] - 1 > shN.shape[1]:
+        raise DataError(f"rasterize: sh_degree {degree} needs more than the {shN.shape[1]} coefficients in shN")
     colors = 0.5 + basis[:, :1] * sh0[:, 0]
     if degree > 0:
         colors = colors + (basis[:, 1:, None] * shN[:, : basis.shape[1] - 1]).sum(1)
