@@ -218,3 +218,24 @@ def _any_across(vector: Vector) -> Vector:
 
 def _unit(vector: Vector) -> Vector:
     return vector / np.linalg.norm(vector)
+
+
+def cameras_around(points: NDArray[np.floating], width: int = 960, height: int = 720) -> list[Camera]:
+    """12 cameras in a ring around a cloud [N,3] that no cameras are known for: y is down, a little from above.
+
+    The middle is the median and the size the 90th percentile of distances, so that a few stray points do not matter.
+    """
+    finite = points[np.isfinite(points).all(axis=1)]
+    if len(finite) == 0:
+        raise DataError("a camera path around the splats needs at least one splat at a finite place")
+    centre = np.median(finite, axis=0)
+    radius = float(np.quantile(np.linalg.norm(finite - centre, axis=1), 0.9)) or 1.0
+    focal = 0.5 * height / math.tan(math.radians(25.0))
+    # At three radii a ball of that radius fills 80 % of a 50 degree field of view.
+    up = np.array([0.0, -1.0, 0.0])
+    out = []
+    for angle in np.arange(12) * (2 * np.pi / 12):
+        eye = centre + 3.0 * radius * np.array([math.sin(angle), -0.35, math.cos(angle)])
+        pose = look_at(eye, centre, up)
+        out.append(Camera(width, height, focal, focal, width / 2, height / 2, pose, name=f"around {len(out)}"))
+    return out
