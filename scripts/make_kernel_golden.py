@@ -13,11 +13,14 @@ gsplat has no CPU code for finding the pixels of a splat and for the early stop,
 loop over pixels; gsplat clamps alpha at 0.999, so the scene has no opacity near 0.99.
 """
 
+# Other people's packages live in their own environment (above), out of sight of the project's type checker.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import nerfacc
 import numpy as np
@@ -162,7 +165,8 @@ def ssim_numbers() -> dict[str, np.ndarray]:
 def main() -> None:
     numbers = rendering_numbers() | sh_numbers() | ssim_numbers()
     # float32 is what a golden needs (tolerances are 1e-6 and more) and keeps the file small.
-    np.savez_compressed(OUTPUT, **{name: value.astype(np.float32) for name, value in numbers.items()})
+    small: dict[str, Any] = {name: value.astype(np.float32) for name, value in numbers.items()}
+    np.savez_compressed(OUTPUT, **small)
     print(f"{OUTPUT.relative_to(REPO)}: {OUTPUT.stat().st_size} bytes")
 
 

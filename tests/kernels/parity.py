@@ -117,7 +117,7 @@ def render_with_gradients(
 ) -> tuple[Rasterization, dict[str, Tensor]]:
     """The rendering, detached, and the gradients of `upstream`'s loss to all nine tensors by name."""
     leaves = {name: value.detach().clone().requires_grad_() for name, value in scene.tensors().items()}
-    rendering = rasterize(*leaves.values(), scene.settings)
+    rendering = rasterize(*scene.with_tensors(leaves).arguments())
     gradients = torch.autograd.grad(upstream.loss(rendering), list(leaves.values()), allow_unused=True)
     named = {
         name: torch.zeros_like(leaf) if gradient is None else gradient

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,8 +45,17 @@ class SyntheticScene:
     def with_params(self, **changes: Tensor) -> SyntheticScene:
         return replace(self, params={**self.params, **changes})
 
+    def with_tensors(self, tensors: dict[str, Tensor]) -> SyntheticScene:
+        """Other tensors for all nine names, for example leaves that want gradients."""
+        params = {name: tensors[name] for name in PARAMETER_NAMES}
+        return replace(self, params=params, **{name: tensors[name] for name in VIEW_NAMES})
+
     def select(self, index: Tensor) -> SyntheticScene:
         return replace(self, params={name: value[index] for name, value in self.params.items()})
+
+    def arguments(self) -> tuple[Any, ...]:
+        """What `rasterize` takes, in its order."""
+        return (*self.tensors().values(), self.settings)
 
     def tensors(self) -> dict[str, Tensor]:
         """All nine tensors by the names of `rasterize`'s arguments, in their order."""

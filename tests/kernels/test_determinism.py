@@ -108,7 +108,7 @@ def test_levels_agree_with_each_other() -> None:
     pictures = []
     for level in CPU_LEVELS:
         with cpu.use_level(level):
-            pictures.append(Backend("cpu").rasterize(*scene.tensors().values(), scene.settings).image)
+            pictures.append(Backend("cpu").rasterize(*scene.arguments()).image)
     for picture in pictures[1:]:
         assert (picture - pictures[0]).abs().mean() < 1e-5
         assert (picture - pictures[0]).abs().max() < 0.02

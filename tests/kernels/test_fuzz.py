@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -156,10 +157,10 @@ def test_random_poison_agrees_with_the_float32_reference(backend: Backend) -> No
             assert torch.isfinite(v_found[name][ordinary]).all(), f"seed {seed}: {name}"
 
 
-def _facing(means: list[list[float]], width: int = 20, height: int = 20, **settings: float) -> SyntheticScene:
+def _facing(means: list[list[float]], width: int = 20, height: int = 20, **settings: Any) -> SyntheticScene:
     """Round splats of standard deviation 0.05 before a camera at the origin without rotation."""
     n = len(means)
-    options = {"dtype": torch.float32}
+    options: dict[str, Any] = {"dtype": torch.float32}
     params = {
         "means": torch.tensor(means, **options),
         "quats_wxyz": torch.tensor([[1.0, 0, 0, 0]], **options).repeat(n, 1),
@@ -173,12 +174,12 @@ def _facing(means: list[list[float]], width: int = 20, height: int = 20, **setti
         torch.eye(4, **options)[None],
         torch.tensor([[20.0, 20.0, width / 2, height / 2]], **options),
         torch.zeros(1, 3, **options),
-        RasterSettings(width, height, sh_degree=0, depth=True, stats=True, **settings),  # type: ignore[arg-type]
+        RasterSettings(width, height, sh_degree=0, depth=True, stats=True, **settings),
     )
 
 
 def _render(backend: Backend, scene: SyntheticScene):
-    return backend.rasterize(*scene.tensors().values(), scene.settings)
+    return backend.rasterize(*scene.arguments())
 
 
 def test_a_splat_on_the_near_plane_is_kept_and_one_before_it_is_culled(backend: Backend) -> None:
@@ -238,8 +239,8 @@ def test_a_splat_that_only_touches_the_border_is_kept(backend: Backend) -> None:
 def test_ugly_sizes(backend: Backend, size: tuple[int, int]) -> None:
     scene = make_scene(43, num_splats=30, width=size[1], height=size[0], sh_degree=1)
     cutoff, _ = boundary_band(scene)
-    expected = reference.rasterize(*scene.tensors().values(), scene.settings)
-    found = backend.rasterize(*scene.to(torch.float32).tensors().values(), scene.settings)
+    expected = reference.rasterize(*scene.arguments())
+    found = backend.rasterize(*scene.to(torch.float32).arguments())
     assert found.image.shape == (1, *size, 3)
     assert expected.alpha.max() > 0.05
     assert (found.image - expected.image)[~cutoff].abs().max() < 1e-4

@@ -39,7 +39,7 @@ def test_gradients_equal_central_differences(backend: Backend, name: str, antial
         losses = []
         for sign in (1, -1):
             moved = {**tensors, name: tensors[name] + sign * step * direction}
-            losses.append(float(upstream.loss(_double(backend.rasterize(*moved.values(), scene.settings)))))
+            losses.append(float(upstream.loss(_double(backend.rasterize(*scene.with_tensors(moved).arguments())))))
         numeric = (losses[0] - losses[1]) / (2 * step)
         along = float((gradients[name].double() * direction.double()).sum())
         size = float((gradients[name].double() ** 2).sum().sqrt() * (direction.double() ** 2).mean().sqrt())

@@ -87,8 +87,8 @@ def _assert_same_culling(found: torch.Tensor, expected: torch.Tensor) -> None:
 @pytest.mark.parametrize("name", ["plain", "antialias", "opaque"])
 def test_contribution_statistics_match_float64(backend: Backend, name: str) -> None:
     scene = SCENES[name]()
-    expected = reference.rasterize(*scene.tensors().values(), scene.settings)
-    found = backend.rasterize(*scene.to(torch.float32).tensors().values(), scene.settings)
+    expected = reference.rasterize(*scene.arguments())
+    found = backend.rasterize(*scene.to(torch.float32).arguments())
     # A pair on the cutoff adds or misses up to 1/255 to one splat's sum; the sums are tens of pixels.
     assert (found.weight_sum - expected.weight_sum).abs().max() <= 2 * conventions.ALPHA_MIN
     assert (found.weight_max - expected.weight_max).abs().max() <= 1.1 * conventions.ALPHA_MIN
@@ -100,8 +100,8 @@ def test_flips_at_cutoffs_are_few_small_and_unbiased(backend: Backend) -> None:
     differences, pixels = [], 0
     for seed in range(20, 24):
         scene = make_scene(seed, num_splats=300)
-        expected = reference.rasterize(*scene.tensors().values(), scene.settings)
-        found = backend.rasterize(*scene.to(torch.float32).tensors().values(), scene.settings)
+        expected = reference.rasterize(*scene.arguments())
+        found = backend.rasterize(*scene.to(torch.float32).arguments())
         cutoff, _ = boundary_band(scene)
         differences.append((found.alpha - expected.alpha)[cutoff])
         pixels += cutoff.numel()

@@ -51,7 +51,7 @@ def _blend_pixel(seen: reference.Projection, order: list[int], x: float, y: floa
 @pytest.mark.parametrize("antialias", [False, True])
 def test_rasterize_equals_a_literal_loop(antialias: bool) -> None:
     scene = make_scene(31, num_splats=80, width=13, height=9, scale=0.15, opaque=0.6, antialias=antialias)
-    found = reference.rasterize(*scene.tensors().values(), scene.settings)
+    found = reference.rasterize(*scene.arguments())
     seen = reference.project(scene.params, scene.cam_from_world[0], scene.intrinsics[0], scene.settings)
     order = sorted((i for i in range(80) if seen.visible[i]), key=lambda i: (float(seen.depths[i]), i))
     sums, largest = torch.zeros(80, dtype=torch.float64), torch.zeros(80, dtype=torch.float64)
@@ -101,7 +101,9 @@ def _differences(scene: SyntheticScene, seed: int, step: float, relative: float)
             for sign in (1, -1):
                 moved = value.clone()
                 moved.view(-1)[entry] += sign * step
-                losses.append(upstream.loss(reference.rasterize(*{**tensors, name: moved}.values(), scene.settings)))
+                losses.append(
+                    upstream.loss(reference.rasterize(*scene.with_tensors({**tensors, name: moved}).arguments()))
+                )
             numbers.view(-1)[entry] = (losses[0] - losses[1]) / (2 * step)
         scale = gradients[name].abs().max()
         assert name in ("shN", "cam_from_world") or (gradients[name] != 0).double().mean() > 0.3, name
@@ -170,7 +172,7 @@ def test_ties_in_depth_go_by_index() -> None:
         colors = torch.tensor([[[1.0, 0, 0]], [[0, 0, 1.0]]], dtype=torch.float64)[swap]
         view = SyntheticScene({**params, "sh0": colors}, pose, scene.intrinsics, scene.background * 0, scene.settings)
         view = view.select(torch.tensor([0, 1]))
-        image = reference.rasterize(*view.tensors().values(), view.settings).image[0]
+        image = reference.rasterize(*view.arguments()).image[0]
         red, blue = image[..., 0].sum(), image[..., 2].sum()
         assert (red > blue) == (swap == [0, 1])
 
@@ -181,7 +183,7 @@ def test_means2d_gradients_sum_what_pixels_say() -> None:
     upstream = upstream_for(scene, 4)
     collector = reference.Means2dGradients()
     leaves = {name: value.clone().requires_grad_() for name, value in scene.tensors().items()}
-    rendering = reference.rasterize(*leaves.values(), scene.settings, means2d_gradients=collector)
+    rendering = reference.rasterize(*scene.with_tensors(leaves).arguments(), means2d_gradients=collector)
     upstream.loss(rendering).backward()
     # A shift of the principal point moves all 2D means by the same, and nothing else inside the field of view.
     inside = collector.plain[0].sum(0)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from parity import Backend, relative_error, render_with_gradients, upstream_for
@@ -48,7 +50,7 @@ class Step:
 
 
 def _visible(backend: Backend, scene: SyntheticScene) -> tuple[Rasterization, Tensor]:
-    rendering = backend.rasterize(*scene.tensors().values(), scene.settings)
+    rendering = backend.rasterize(*scene.arguments())
     return rendering, rendering.radii[0] > 0
 
 
@@ -124,11 +126,11 @@ def test_adam_is_the_references_and_skips_what_is_not_seen(cpu_backend: Backend)
             )
             assert torch.equal(step.params[name][~visible], before[~visible]), f"{name} of an unseen splat moved"
             moved = (step.params[name].double() - expected).abs().max()
-            assert moved <= 2e-3 * LR[name] + 2e-7 * expected.abs().max(), (
-                f"{name}: step {number} is off by {moved:.1e}"
-            )
+            allowed = 2e-3 * LR[name] + 2e-7 * expected.abs().max()
+            assert moved <= allowed, f"{name}: step {number} is off by {moved:.1e}"
+            # 1 - 0.999 in float32 is 1.3e-5 off.
             assert relative_error(step.adam.m[name], m[name]) < 1e-5
-            assert relative_error(step.adam.v[name], v[name]) < 1e-5
+            assert relative_error(step.adam.v[name], v[name]) < 3e-5
     unseen = ~first_visible
     assert unseen.any()
     assert (step.adam.v["means"][unseen & ~visible] == 0).all()
@@ -140,7 +142,8 @@ def test_regularisers_add_the_gradients_of_their_means(cpu_backend: Backend) -> 
     scene = _scene()
     upstream = upstream_for(scene, 3)
     plain, regular = Step(scene), Step(scene)
-    for step, rest in ((plain, {}), (regular, {"opacity_reg": 40.0, "scale_reg": 70.0})):
+    weights: dict[str, Any] = {"opacity_reg": 40.0, "scale_reg": 70.0}
+    for step, rest in ((plain, {}), (regular, weights)):
         step.render()
         step.backward(beta1=0.0, v_image=upstream.image[0].float(), **rest)
     _, visible = _visible(cpu_backend, scene)
@@ -165,7 +168,7 @@ def test_density_statistics_match_the_reference(cpu_backend: Backend) -> None:
     collector = reference.Means2dGradients()
     exact = scene.to(torch.float64)
     leaves = {name: value.clone().requires_grad_() for name, value in exact.tensors().items()}
-    rendering = reference.rasterize(*leaves.values(), scene.settings, means2d_gradients=collector)
+    rendering = reference.rasterize(*scene.with_tensors(leaves).arguments(), means2d_gradients=collector)
     (rendering.image * upstream.image).sum().backward()
     half = torch.tensor([scene.settings.width / 2, scene.settings.height / 2], dtype=torch.float64)
     step = Step(scene)

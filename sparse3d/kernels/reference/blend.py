@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class Blended(NamedTuple):
 
 def pixel_offsets(means2d: Tensor, block: Block) -> Tensor:
     """Pixel centre minus mean, [P,S,2] px, pixels in row order."""
-    options = {"dtype": means2d.dtype, "device": means2d.device}
+    options: dict[str, Any] = {"dtype": means2d.dtype, "device": means2d.device}
     ys = torch.arange(block.y0, block.y1, **options) + 0.5
     xs = torch.arange(block.x0, block.x1, **options) + 0.5
     grid_y, grid_x = torch.meshgrid(ys, xs, indexing="ij")
