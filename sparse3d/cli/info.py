@@ -120,6 +120,7 @@ def _is_video(path: Path) -> bool:
 def _scene(path: Path) -> dict[str, Any]:
     from sparse3d.scene.config import SceneConfig
     from sparse3d.scene.load import find_kind
+    from sparse3d.scene.masks import find_masks
     from sparse3d.scene.parsers.parser import Work
     from sparse3d.scene.photo_files import photo_info
     from sparse3d.scene.views import split_views
@@ -130,7 +131,7 @@ def _scene(path: Path) -> dict[str, Any]:
         return out | {"notes": list(notes)}
     cfg = SceneConfig()
     parsed = parser.parse(path, cfg, Work(None, None))
-    photos = parsed.photos
+    photos, mask_notes = find_masks(parsed.root, parsed.photos)
     split = split_views([p.name for p in photos], [p.split for p in photos], views=cfg.views, test_every=None,
                         protocol="none")  # fmt: skip
     sizes = sorted({photo_info(p.path).size(False) for p in photos})
@@ -144,7 +145,7 @@ def _scene(path: Path) -> dict[str, Any]:
         "points": 0 if parsed.points is None else len(parsed.points),
         "train": len(split.train),
         "test": len(split.test),
-        "notes": [*notes, *parsed.notes, split.note],
+        "notes": [*notes, *parsed.notes, *mask_notes, split.note],
     }
 
 

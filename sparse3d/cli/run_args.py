@@ -83,7 +83,8 @@ def run_config(args: RunArgs) -> RunConfig:
     """The settings as the trainer takes them."""
     scene = SceneConfig(**{**_fields(args.load), "seed": args.train.seed})
     train = TrainConfig(**_fields(args.train))
-    return RunConfig(scene_path=str(args.scene), preset=args.preset, scene=scene, train=train)
+    # Absolute, so that `eval` finds the scene from any folder; links stay as they were given.
+    return RunConfig(scene_path=str(args.scene.absolute()), preset=args.preset, scene=scene, train=train)
 
 
 def changed_settings(cfg: RunConfig) -> list[str]:

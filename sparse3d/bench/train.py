@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast a training run becomes good: held-out PSNR against the loop's seconds, evaluations not counted."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparse3d.errors import UsageError
+from sparse3d.scene.init_splats import init_splats, initial_points
+from sparse3d.scene.load import load_scene
+from sparse3d.train.config import RunConfig
+from sparse3d.train.events import Evaluated, Event, Finished, Started, Stepped
+from sparse3d.train.pipeline import package_version, peak_rss_mb
+from sparse3d.train.trainer import train
+
+
+@dataclass(frozen=True)
+class TrainBenchConfig:
+    """until_psnr: held-out PSNR in dB that ends the run (None: all steps). limit_s: seconds of the loop that end it."""
+
+    until_psnr: float | None = None
+    limit_s: float = 240.0
+
+
+def run(
+    cfg: RunConfig,
+    bench: TrainBenchConfig,
+    *,
+    stop: threading.Event | None = None,
+    handle: Callable[[Event], None] | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> dict[str, Any]:
+    """Train cfg.scene_path in memory, evaluating every cfg.train.eval_every steps, until one of the limits.
+
+    Returns curve [{s, step, psnr, num_splats}] (s: of the loop, evaluations left out), s_to_psnr (the s of the first
+    evaluation at or above until_psnr, None where none was), psnr (the last), seconds {init, train, eval}, and what the
+    numbers depend on. Raises UsageError where the scene holds out no photo or no evaluation is asked for.
+    """
+    if cfg.train.eval_every < 1:
+        raise UsageError("bench train measures by evaluating: --eval-every must be 1 or more")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    stop = stop or threading.Event()
+    began = time.perf_counter()
+    scene = load_scene(Path(cfg.scene_path), cfg.scene, progress=progress)
+    try:
+        if not scene.test:
+            raise UsageError(
+                f"{cfg.scene_path}: no photo is held out, so there is no PSNR to reach; give --test-every 4"
+            )
+        points, source = initial_points(scene, progress=progress, seed=cfg.train.seed)
+        splats = init_splats(points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed)
+        init_s = time.perf_counter() - began
+        loop = train(scene, splats, cfg.train, None, stop=stop, notes=(*scene.notes, source))
+        curve: list[dict[str, Any]] = []
+        started = finished = None
+        for event in loop:
+            if isinstance(event, Started):
+                started = event
+            elif isinstance(event, Finished):
+                finished = event
+            elif isinstance(event, Evaluated) and event.psnr is not None:
+                point = {"s": event.seconds, "step": event.step, "psnr": event.psnr, "num_splats": event.num_splats}
+                # The last evaluation of a complete run may be at a step that was evaluated already.
+                if not curve or curve[-1]["step"] != event.step:
+                    curve.append(point)
+                if bench.until_psnr is not None and event.psnr >= bench.until_psnr:
+                    stop.set()
+            if isinstance(event, (Evaluated, Stepped)) and event.seconds >= bench.limit_s:
+                stop.set()
+            if handle is not None:
+                handle(event)
+    finally:
+        scene.images.close()
+    assert started is not None
+    assert finished is not None
+    reached = [p["s"] for p in curve if bench.until_psnr is not None and p["psnr"] >= bench.until_psnr]
+    return {
+        "scene": cfg.scene_path,
+        "preset": cfg.preset,
+        "until_psnr": bench.until_psnr,
+        "limit_s": bench.limit_s,
+        "s_to_psnr": reached[0] if reached else None,
+        "psnr": curve[-1]["psnr"] if curve else None,
+        "curve": curve,
+        "seconds": {"init": init_s, "train": finished.seconds, "eval": finished.seconds_eval},
+        "steps": finished.step,
+        "steps_planned": cfg.train.steps,
+        "num_splats": finished.num_splats,
+        "views": {"train": len(scene.train), "test": len(scene.test)},
+        "width": started.width,
+        "height": started.height,
+        "device": started.backend,
+        "threads": started.threads,
+        "load": load,
+        "peak_rss_mb": peak_rss_mb(),
+        "seed": cfg.train.seed,
+        "version": package_version(),
+    }

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sparse3d eval`: a run compared with its held-out photos again, or every training photo held out in turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from sparse3d.cli.parse import parse
+from sparse3d.cli.table import aligned
+from sparse3d.cli.terminal import Bar, say
+from sparse3d.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from sparse3d.scene.records import Scene
+    from sparse3d.train.config import RunConfig
+    from sparse3d.train.evaluate import Scores
+
+
+@dataclass(frozen=True)
+class Args:
+    """Compare a run with the photos that it did not train on."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a finished run."""
+    leave_one_out: bool = False
+    """Train once more for each training photo, without it, and compare with it: for a few photos, where none can be
+    held out. Takes as long as that many runs. The result is also written to RUN/leave_one_out.json."""
+    scene: Path | None = None
+    """The scene, if it lies elsewhere than when the run was made."""
+    lpips_weights: Path | None = None
+    """Weights of LPIPS (safetensors); without them lpips is null."""
+    json: bool = False
+    """One JSON object instead of a table."""
+
+
+def main(words: Sequence[str]) -> int:
+    args = parse(Args, words, prog="eval")
+    if not (args.run / "config.toml").is_file():
+        raise DataError(f"{args.run}: is not the folder of a run (no config.toml)")
+    from sparse3d.train.pipeline import read_run_config
+
+    cfg = read_run_config(args.run)
+    result = _leave_one_out(args, cfg) if args.leave_one_out else _held_out(args, cfg)
+    if args.json:
+        print(json.dumps(result, allow_nan=False))
+    else:
+        _print(result)
+    return 0
+
+
+def _held_out(args: Args, cfg: RunConfig) -> dict[str, Any]:
+    from sparse3d import formats
+    from sparse3d.train.evaluate import evaluate, image_renderer
+    from sparse3d.train.views import evaluation_background
+
+    if not (args.run / "splat.ply").is_file():
+        raise DataError(f"{args.run}: holds no splat.ply; finish the run first (train --out {args.run} --resume)")
+    splats = formats.read(args.run / "splat.ply")
+    scene = _load(args, cfg)
+    try:
+        if not scene.test:
+            raise UsageError(
+                f"{args.run}: this run held out no photo, so there is nothing to compare with; use --leave-one-out, or "
+                "train with --test-every 4"
+            )
+        render_image = image_renderer(splats, evaluation_background(scene, cfg.train), cfg.train.backend)
+        with Bar("comparing") as bar:
+            bar.show(None, f"{len(scene.test)} photos")
+            scores = evaluate(scene, scene.test, render_image, _lpips(args))
+    finally:
+        scene.images.close()
+    return {"run": str(args.run), "held_out": len(scene.test), "num_splats": splats.num_splats, **_values(scores)}
+
+
+def _leave_one_out(args: Args, cfg: RunConfig) -> dict[str, Any]:
+    from sparse3d.bench.leave_one_out import leave_one_out
+    from sparse3d.formats import atomic_file
+
+    scene = _load(args, cfg)
+    try:
+        if scene.camera_source != "given":
+            say("note: the cameras come from structure from motion that saw every photo; points and splats do not")
+        with _BarForEach() as bars:
+            scores = leave_one_out(scene, cfg, _lpips(args), bars.show)
+    finally:
+        scene.images.close()
+    result = {"run": str(args.run), "left_out_in_turn": len(scene.train), "cameras": scene.camera_source}
+    result |= _values(scores)
+    with atomic_file(args.run / "leave_one_out.json") as file:
+        file.write(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8"))
+    return result
+
+
+class _BarForEach:
+    """One bar a photo: the one before ends when the name changes."""
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> _BarForEach:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind)
+            self._bar = None
+
+    def show(self, name: str, fraction: float, text: str) -> None:
+        if name != self._name or self._bar is None:
+            self.__exit__(None)
+            self._name, self._bar = name, Bar(f"without {name}")
+            self._bar.__enter__()
+        self._bar.show(fraction, text)
+
+
+def _load(args: Args, cfg: RunConfig) -> Scene:
+    from sparse3d.scene.load import load_scene
+
+    path = args.scene if args.scene is not None else Path(cfg.scene_path)
+    if not path.exists():
+        raise DataError(f"{path}: the run's scene is not there any more; say with --scene where it is")
+    with Bar("loading") as bar:
+        return load_scene(path, cfg.scene, progress=lambda what, f: bar.show(f, what), workdir=args.run)
+
+
+def _lpips(args: Args) -> Any:
+    if args.lpips_weights is None:
+        return None
+    from sparse3d.loss import Lpips
+
+    return Lpips(args.lpips_weights)
+
+
+def _values(scores: Scores) -> dict[str, Any]:
+    out: dict[str, Any] = {"psnr": scores.psnr, "ssim": scores.ssim, "lpips": scores.lpips}
+    if scores.psnr_full is not None:
+        out |= {"psnr_full": scores.psnr_full, "ssim_full": scores.ssim_full}
+    return out | {"per_view": list(scores.per_view)}
+
+
+def _print(result: dict[str, Any]) -> None:
+    rows = [("photo", "PSNR", "SSIM", "LPIPS")]
+    for name, view in [*((view["name"], view) for view in result["per_view"]), ("mean", result)]:
+        rows.append((name, _number(view, "psnr", ".2f"), _number(view, "ssim", ".4f"), _number(view, "lpips", ".4f")))
+    print(aligned(rows))
+
+
+def _number(values: dict[str, Any], key: str, form: str) -> str:
+    return "-" if values.get(key) is None else f"{values[key]:{form}}"
