@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scene small enough to train in a test: ten 64x64 photos that the reference rendered of 150 known splats."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sparse3d.camera import Camera
+from sparse3d.render import RenderOptions, render
+from sparse3d.scene.images import ImageStore
+from sparse3d.scene.init_splats import init_splats
+from sparse3d.scene.records import Photo, Points, Scene
+from sparse3d.splats import Splats
+
+SIZE_PX = 64
+VIEWS = 10
+# Held out; the other eight train.
+TEST = (3, 7)
+BACKGROUND = (0.0, 0.0, 0.0)
+
+
+def true_splats(seed: int = 7) -> Splats:
+    """150 coloured splats of several shapes in a ball of radius 1."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator) * (high - low) + low
+
+    means = torch.randn(150, 3, generator=generator)
+    means = means / means.norm(dim=1, keepdim=True) * uniform(0.1, 1.0, 150, 1)
+    return Splats(
+        means=means,
+        quats_wxyz=torch.randn(150, 4, generator=generator),
+        log_scales=uniform(math.log(0.06), math.log(0.25), 150, 3),
+        logit_opacities=uniform(0.0, 4.0, 150),
+        sh0=uniform(-1.5, 1.5, 150, 1, 3),
+        shN=uniform(-0.1, 0.1, 150, 3, 3),
+    )
+
+
+def cameras() -> list[Camera]:
+    """On two rings around the origin, looking at it."""
+    out = []
+    for i in range(VIEWS):
+        angle = 2 * math.pi * i / VIEWS
+        eye = np.array([3.2 * math.cos(angle), 0.9 if i % 2 else -0.4, 3.2 * math.sin(angle)])
+        forward = -eye / np.linalg.norm(eye)
+        right = np.cross(forward, [0.0, -1.0, 0.0])
+        right /= np.linalg.norm(right)
+        pose = np.eye(4)
+        pose[:3, :3] = np.stack([right, np.cross(forward, right), forward])
+        pose[:3, 3] = -pose[:3, :3] @ eye
+        out.append(Camera(SIZE_PX, SIZE_PX, 72.0, 72.0, SIZE_PX / 2, SIZE_PX / 2, pose, name=f"{i:02d}.png"))
+    return out
+
+
+def write_photos(folder: Path, *, masks: bool = False) -> None:
+    """Render the photos to folder/NN.png, and folder/masks/NN.png where the splats cover the picture."""
+    splats = true_splats()
+    folder.mkdir(parents=True, exist_ok=True)
+    for camera in cameras():
+        seen = render(splats, camera, RenderOptions(BACKGROUND, backend="reference"))
+        pixels = np.rint(seen.image.clamp(0, 1).numpy() * 255).astype(np.uint8)
+        assert pixels.std() > 30, "the test picture is empty"
+        Image.fromarray(pixels).save(folder / camera.name)
+        if masks:
+            (folder / "masks").mkdir(exist_ok=True)
+            Image.fromarray((seen.alpha.numpy() > 0.5).astype(np.uint8) * 255).save(folder / "masks" / camera.name)
+
+
+def scene(folder: Path, *, test: tuple[int, ...] = TEST, masks: bool = False) -> Scene:
+    """The scene of photos that `write_photos` left, without points."""
+    cams = cameras()
+    photos = [
+        Photo(
+            camera.name,
+            folder / camera.name,
+            camera,
+            mask_path=folder / "masks" / camera.name if masks else None,
+            upright=True,
+        )
+        for camera in cams
+    ]
+    return Scene(
+        kind="test",
+        root=folder,
+        names=tuple(camera.name for camera in cams),
+        cameras=tuple(cams),
+        images=ImageStore(photos, cams),
+        train=tuple(i for i in range(VIEWS) if i not in test),
+        test=test,
+        has_masks=masks,
+    )
+
+
+def initial(count: int = 120) -> Splats:
+    """Splats at noisy places of true ones, with a wrong colour: something to learn in every parameter."""
+    rng = np.random.default_rng(3)
+    true = true_splats()
+    rows = rng.integers(0, true.num_splats, count)
+    xyz = true.means.numpy()[rows] + rng.normal(0, 0.08, (count, 3))
+    rgb = np.full((count, 3), 0.5)
+    return init_splats(Points(xyz.astype(np.float32), rgb.astype(np.float32)), 1)
