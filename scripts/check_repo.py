@@ -31,9 +31,14 @@ RUNS_CODE = (
 def tracked_files(root: Path) -> list[Path]:
     """Files that git tracks or would track (not ignored), that exist."""
     listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        check=True,
     )
-    return sorted({root / name for name in listing.stdout.decode("utf-8").split("\0") if name and (root / name).is_file()})
+    return sorted(
+        {root / name for name in listing.stdout.decode("utf-8").split("\0") if name and (root / name).is_file()}
+    )
 
 
 def findings_in(path: Path, name: str) -> Iterator[str]:

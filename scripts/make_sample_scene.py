@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from sample_scene import world
 from sample_scene.render import View, depth_and_objects, render
 
@@ -48,7 +49,7 @@ def camera(i: int) -> View:
     return View(WIDTH, HEIGHT, FOCAL, cam_from_world)
 
 
-def opengl_world_from_cam(view: View) -> NDArray[np.float64]:
+def opengl_world_from_cam(view: View) -> NDArray[np.floating]:
     """nerfstudio's `transform_matrix`: camera-to-world with y up and z backwards."""
     return np.linalg.inv(view.cam_from_world) @ np.diag([1.0, -1.0, -1.0, 1.0])
 

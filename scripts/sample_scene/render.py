@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sample_scene.shapes import EPSILON, Array, Room, Shape
+from sample_scene.textures import vec
 
 ROWS_AT_ONCE = 30  # Rays of a block fit the cache at this many rows of 480 pixels.
 
@@ -27,7 +28,7 @@ LIGHTS = (
     Light((-0.55, -0.65, 1.74), (0.38, 0, 0), (0, 0.38, 0), (3.5, 3.2, 2.75)),  # A warm panel under the ceiling.
     Light((1.7, -2.3, 0.95), (0.33, 0.30, 0), (0, 0, 0.45), (2.0, 2.35, 2.8)),  # A window behind the camera, right.
 )
-AMBIENT = np.float32((0.30, 0.30, 0.32))
+AMBIENT = vec((0.30, 0.30, 0.32))
 OCCLUSION_REACH = 0.55  # Metres: things farther away do not darken a corner.
 
 
@@ -97,7 +98,7 @@ def _hemisphere(normal: Array, u: Array, v: Array) -> Array:
 
 
 def shade(shapes: list[Shape], origin: Array, direction: Array, samples: Array) -> Array:
-    """Linear light [N,3] along each ray. samples [N,6]: stratified numbers in 0..1, two for each light, two for the sky."""
+    """Linear light [N,3] along each ray. samples [N,6] in 0..1: two for each light, two for the sky."""
     distance, index = trace(shapes, origin, direction)
     point = origin + distance[:, None] * direction
     normal, albedo = np.empty_like(point), np.empty_like(point)
@@ -112,7 +113,7 @@ def shade(shapes: list[Shape], origin: Array, direction: Array, samples: Array) 
     light_in, highlight = np.zeros_like(point), np.zeros_like(point)
     for k, light in enumerate(LIGHTS):
         a, b = 2 * samples[:, 2 * k, None] - 1, 2 * samples[:, 2 * k + 1, None] - 1
-        target = np.asarray(light.centre, np.float32) + a * np.float32(light.half_u) + b * np.float32(light.half_v)
+        target = np.asarray(light.centre, np.float32) + a * vec(light.half_u) + b * vec(light.half_v)
         to = (target - start).astype(np.float32)
         length = np.linalg.norm(to, axis=1)
         to /= length[:, None]
@@ -120,7 +121,7 @@ def shade(shapes: list[Shape], origin: Array, direction: Array, samples: Array) 
         rows = np.nonzero(facing > 0)[0]
         lit = np.zeros(len(point), np.float32)
         lit[rows] = visible(shapes, start[rows], to[rows], length[rows])
-        power = (lit * facing / (0.5 + length**2))[:, None] * np.float32(light.power)
+        power = (lit * facing / (0.5 + length**2))[:, None] * vec(light.power)
         half = to - direction
         half /= np.linalg.norm(half, axis=1, keepdims=True)
         lobe = np.maximum(np.einsum("ij,ij->i", half, normal), 0) ** shine
@@ -129,7 +130,7 @@ def shade(shapes: list[Shape], origin: Array, direction: Array, samples: Array) 
     sky = _hemisphere(normal, samples[:, 4], samples[:, 5])
     reach, met = trace(shapes, start, sky)
     open_share = np.clip(reach / OCCLUSION_REACH, 0, 1)[:, None] ** 1.2
-    bounced = _linear(np.float32([s.mean for s in shapes]))[met]
+    bounced = _linear(vec([s.mean for s in shapes]))[met]
     light_in += AMBIENT * (open_share * 0.85 + (1 - open_share) * 0.9 * bounced)
     return albedo * light_in + highlight
 

@@ -7,13 +7,14 @@ Every shape has `bound` (centre and radius of a sphere around it), `intersect(or
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Colour = Callable[[Array, Array], Array]  # (local point [N,3], local normal [N,3]) -> sRGB [N,3]
 EPSILON = np.float32(2e-4)  # Metres; well above float32 rounding at the size of the room.
 
@@ -23,7 +24,7 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(ABC):
     """colour: the texture; gloss: strength of the highlight; shine: its exponent; mean: colour of light it bounces."""
 
     name: str
@@ -55,14 +56,17 @@ class Shape:
         return self.local_intersect(self.local(origin), self._turned(direction, -1.0))
 
     @property
+    @abstractmethod
     def radius(self) -> float:
-        raise NotImplementedError
+        """Of a sphere around `centre` that holds the shape."""
 
+    @abstractmethod
     def local_intersect(self, o: Array, d: Array) -> Array:
-        raise NotImplementedError
+        """As `intersect`, in local coordinates."""
 
+    @abstractmethod
     def local_normal(self, p: Array) -> Array:
-        raise NotImplementedError
+        """As `normal`, in local coordinates."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,7 @@ def torus_distance(major: float, minor: float, upright: bool) -> Callable[[Array
 
 
 def lathe_distance(height: float, profile: Callable[[Array], Array], steepness: float) -> Callable[[Array], Array]:
-    """Bound for a solid of revolution around z from 0 to height; `steepness` >= sqrt(1 + max slope^2) of the profile."""
+    """Bound for a solid of revolution around z from 0 to height; `steepness` >= sqrt(1 + slope^2)."""
 
     def distance(p: Array) -> Array:
         radial = (np.hypot(p[:, 0], p[:, 1]) - profile(np.clip(p[:, 2], 0, height))) / np.float32(steepness)

@@ -9,7 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
+
+
+def vec(values: object) -> Array:
+    """A small constant, such as a colour."""
+    return np.asarray(values, np.float32)
 
 
 def _hash(ix: NDArray[np.uint32], iy: NDArray[np.uint32], iz: NDArray[np.uint32], seed: int) -> Array:
@@ -148,7 +153,7 @@ def book_spines(u: Array, v: Array, seed: int, thickness: float) -> Array:
     zero = index * 0
     r = [cell(np.stack([index, zero, zero], 1), seed + i) for i in range(5)]
     grey = np.stack([r[0] + r[1] + r[2]] * 3, 1) / 3
-    hue = (0.55 * np.stack([r[0], 0.85 * r[1], 0.75 * r[2]], 1) + 0.45 * grey) * 0.66 + np.float32((0.12, 0.08, 0.05))
+    hue = (0.55 * np.stack([r[0], 0.85 * r[1], 0.75 * r[2]], 1) + 0.45 * grey) * 0.66 + vec((0.12, 0.08, 0.05))
     within = u / thickness - index
     edge = step(np.abs(within - 0.5), 0.49, 0.42)
     band = (np.abs(v - 0.16) < 0.03) | (np.abs(v - 0.80) < 0.02)

@@ -35,7 +35,7 @@ def room_colour(p: Array, n: Array) -> Array:
     paper *= (0.86 + 0.24 * tx.fbm(_flat(u * 22, z * 22), 70, 4))[:, None]
     panel = tx.wood(np.stack([z, u, u * 0], 1).astype(np.float32), 80, (0.70, 0.63, 0.52), (0.56, 0.48, 0.38), 0.14)
     wall = np.where((z < -0.05)[:, None], panel, paper)
-    wall = np.where((np.abs(z + 0.03) < 0.025)[:, None], np.float32((0.42, 0.33, 0.25)), wall)
+    wall = np.where((np.abs(z + 0.03) < 0.025)[:, None], tx.vec((0.42, 0.33, 0.25)), wall)
     floor = tx.wood(p[:, [1, 0, 2]], 90, (0.62, 0.45, 0.30), (0.36, 0.23, 0.14), 0.12)
     ceiling = np.full_like(p, 0.86)
     return np.where((n[:, 2] > 0.5)[:, None], floor, np.where((n[:, 2] < -0.5)[:, None], ceiling, wall))
@@ -49,7 +49,7 @@ def framed(seed: int, half_u: float, half_v: float, axis: int, palette: tuple[ob
         inside = (np.abs(u) < 1 - 0.055 / half_u) & (np.abs(v) < 1 - 0.055 / half_v)
         mount = (np.abs(u) < 1 - 0.025 / half_u) & (np.abs(v) < 1 - 0.025 / half_v)
         frame = tx.wood(p, seed + 3, (0.42, 0.27, 0.14), (0.20, 0.11, 0.06))
-        frame = np.where(mount[:, None], np.float32((0.90, 0.88, 0.82)), frame)
+        frame = np.where(mount[:, None], tx.vec((0.90, 0.88, 0.82)), frame)
         return np.where(inside[:, None], tx.painting(u.astype(np.float32), v.astype(np.float32), seed, palette), frame)
 
     return colour
@@ -61,7 +61,7 @@ def globe_colour(p: Array, n: Array) -> Array:
     sea = tx.mix((0.10, 0.24, 0.42), (0.22, 0.46, 0.62), tx.fbm(p * 30, 206, 3))
     soil = tx.mix((0.30, 0.46, 0.20), (0.78, 0.66, 0.40), tx.step(height, 0.35, 0.62))
     colour = np.where((land > 0.53)[:, None], soil, sea)
-    colour = np.where((np.abs(land - 0.53) < 0.012)[:, None], np.float32((0.93, 0.90, 0.78)), colour)
+    colour = np.where((np.abs(land - 0.53) < 0.012)[:, None], tx.vec((0.93, 0.90, 0.78)), colour)
     latitude = np.rad2deg(np.arcsin(np.clip(n[:, 2], -1, 1)))
     longitude = np.rad2deg(np.arctan2(n[:, 1], n[:, 0]))
     grid = (np.abs((latitude + 7.5) % 15 - 7.5) < 0.55) | (np.abs((longitude + 7.5) % 15 - 7.5) < 0.55)
@@ -78,14 +78,14 @@ def vase_colour(p: Array, n: Array) -> Array:
     zig = np.abs((angle * 9 + 0.5 * band) % 1 - 0.5) * 2
     v = (p[:, 2] / 0.036) % 1
     glaze = tx.mix((0.16, 0.32, 0.46), (0.62, 0.74, 0.74), tx.fbm(p * 50, 221, 4))
-    pattern = np.where((zig > v)[:, None], glaze, np.float32((0.90, 0.84, 0.70)))
+    pattern = np.where((zig > v)[:, None], glaze, tx.vec((0.90, 0.84, 0.70)))
     pattern = np.where(((band % 3) == 1)[:, None], glaze * 0.8, pattern)
-    pattern = np.where((np.abs(v - 0.5) > 0.46)[:, None], np.float32((0.66, 0.30, 0.16)), pattern)
+    pattern = np.where((np.abs(v - 0.5) > 0.46)[:, None], tx.vec((0.66, 0.30, 0.16)), pattern)
     return pattern * (0.85 + 0.25 * tx.noise(p * 160, 222))[:, None]
 
 
 def cube_colour(p: Array, n: Array) -> Array:
-    faces = np.float32(
+    faces = tx.vec(
         [
             (0.80, 0.16, 0.12),
             (0.93, 0.72, 0.14),
@@ -104,7 +104,7 @@ def cube_colour(p: Array, n: Array) -> Array:
     within[np.arange(len(p)), axis] = 0
     edge = within.max(axis=1)
     colour = faces[pick] * (0.85 + 0.25 * tx.fbm(p * 90, 232, 3))[:, None]
-    return np.where((edge > 0.43)[:, None], np.float32((0.06, 0.06, 0.07)), colour)
+    return np.where((edge > 0.43)[:, None], tx.vec((0.06, 0.06, 0.07)), colour)
 
 
 def mug_colour(p: Array, n: Array) -> Array:
@@ -114,11 +114,11 @@ def mug_colour(p: Array, n: Array) -> Array:
     key = np.stack([np.floor(u / 0.022), np.floor(z / 0.022), u * 0], 1).astype(np.float32)
     dot = np.hypot(su, sv) < 0.22 + 0.2 * tx.cell(key, 241)
     tint = tx.mix((0.72, 0.20, 0.16), (0.16, 0.30, 0.46), tx.step(tx.cell(key, 242), 0.49, 0.51))
-    body = np.where(dot[:, None], tint, np.float32((0.90, 0.86, 0.78)))
+    body = np.where(dot[:, None], tint, tx.vec((0.90, 0.86, 0.78)))
     body *= (0.90 + 0.15 * tx.fbm(p * 120, 243, 3))[:, None]
     rim = np.hypot(p[:, 0], p[:, 1])
     coffee = tx.mix((0.16, 0.08, 0.04), (0.55, 0.36, 0.20), tx.step(tx.fbm(p * 90, 244, 4), 0.42, 0.68))
-    top = np.where((rim < 0.043)[:, None], coffee, np.float32((0.90, 0.86, 0.78)))
+    top = np.where((rim < 0.043)[:, None], coffee, tx.vec((0.90, 0.86, 0.78)))
     return np.where((n[:, 2] > 0.5)[:, None], top, body)
 
 
@@ -126,7 +126,7 @@ def orange_colour(p: Array, n: Array) -> Array:
     peel = tx.mix((0.95, 0.52, 0.10), (0.78, 0.30, 0.04), tx.fbm(p * 55, 251, 3))
     pores = tx.step(tx.noise(p * 420, 252), 0.62, 0.85)
     stalk = np.hypot(p[:, 0], p[:, 1]) + 2 * np.maximum(0, -p[:, 2])
-    peel = np.where((stalk < 0.007)[:, None], np.float32((0.25, 0.32, 0.12)), peel)
+    peel = np.where((stalk < 0.007)[:, None], tx.vec((0.25, 0.32, 0.12)), peel)
     return peel * (1 - 0.35 * pores)[:, None]
 
 
@@ -134,7 +134,7 @@ def ring_colour(p: Array, n: Array) -> Array:
     angle = np.arctan2(p[:, 1], p[:, 0])
     around = np.arctan2(p[:, 2], np.hypot(p[:, 0], p[:, 1]) - 0.068)
     sector = np.floor((angle / np.pi + 1) * 7 + 0.6 * np.sin(around))
-    colours = np.float32([(0.85, 0.30, 0.30), (0.95, 0.84, 0.55), (0.25, 0.50, 0.55), (0.93, 0.90, 0.84)])
+    colours = tx.vec([(0.85, 0.30, 0.30), (0.95, 0.84, 0.55), (0.25, 0.50, 0.55), (0.93, 0.90, 0.84)])
     knit = 0.5 + 0.5 * np.sin(angle * 90) * np.sin(around * 16)
     return colours[(sector % 4).astype(int)] * (0.62 + 0.42 * knit)[:, None]
 
@@ -147,9 +147,9 @@ def sheet_colour(p: Array, n: Array) -> Array:
     ink = np.maximum(ink, tx.lines_of_text(u, v, 265, 0.024) * headline * 0.95)
     photo = (np.abs(u - 0.045) < 0.034) & (np.abs(v + 0.015) < 0.03)
     grey = tx.fbm(_flat(u * 60, v * 60), 266, 5)
-    paper = np.float32((0.89, 0.87, 0.81)) * (0.93 + 0.1 * tx.fbm(p * 80, 267, 3))[:, None]
+    paper = tx.vec((0.89, 0.87, 0.81)) * (0.93 + 0.1 * tx.fbm(p * 80, 267, 3))[:, None]
     colour = tx.mix(paper, (0.13, 0.13, 0.15), ink * 0.9)
-    return np.where(photo[:, None], (0.08 + 1.1 * (grey - 0.15))[:, None] * np.float32((1, 0.97, 0.92)), colour)
+    return np.where(photo[:, None], (0.08 + 1.1 * (grey - 0.15))[:, None] * tx.vec((1, 0.97, 0.92)), colour)
 
 
 def book_colour(seed: int, cover: object, ink: object, half: tuple[float, float, float]):
@@ -158,15 +158,15 @@ def book_colour(seed: int, cover: object, ink: object, half: tuple[float, float,
         art = tx.marble(np.stack([p[:, 0], p[:, 1], p[:, 2] * 0], 1).astype(np.float32) * 1.6, seed, cover, ink)
         title = (v > 0.35) & (v < 0.8) & (np.abs(u) < 0.75)
         art = tx.mix(art, (0.95, 0.92, 0.82), title.astype(np.float32))
-        art = tx.mix(art, np.float32(cover) * 0.7, title * tx.lines_of_text(p[:, 0], p[:, 1], seed + 5, 0.019))
+        art = tx.mix(art, tx.vec(cover) * 0.7, title * tx.lines_of_text(p[:, 0], p[:, 1], seed + 5, 0.019))
         border = np.maximum(np.abs(u), np.abs(v)) > 0.93
         art = np.where(border[:, None], np.asarray(cover, np.float32) * 0.6, art)
-        pages = np.float32((0.90, 0.86, 0.74)) * (0.72 + 0.4 * tx.noise(tx.scaled(p, 3, 3, 1400), seed + 6))[:, None]
+        pages = tx.vec((0.90, 0.86, 0.74)) * (0.72 + 0.4 * tx.noise(tx.scaled(p, 3, 3, 1400), seed + 6))[:, None]
         board = np.abs(p[:, 2]) > half[2] * 0.80
         spine = n[:, 1] < -0.5
         label = tx.lines_of_text(p[:, 0], p[:, 2], seed + 7, half[2] * 0.9) * (np.abs(u) < 0.7)
         side = np.where((board | spine)[:, None], np.asarray(cover, np.float32) * 0.85, pages)
-        side = np.where((spine & (label > 0))[:, None], np.float32((0.94, 0.88, 0.68)), side)
+        side = np.where((spine & (label > 0))[:, None], tx.vec((0.94, 0.88, 0.68)), side)
         return np.where((np.abs(n[:, 2]) > 0.5)[:, None], art, side)
 
     return colour
@@ -239,7 +239,7 @@ def build() -> list[Shape]:
         ),
         Cylinder(
             "globe rod",
-            lambda p, n: np.full_like(p, 0.62) * np.float32((1, 0.86, 0.55)),
+            lambda p, n: np.full_like(p, 0.62) * tx.vec((1, 0.86, 0.55)),
             (0.29, 0.16, 0.05),
             size=0.012,
             half_height=0.04,
@@ -268,7 +268,7 @@ def build() -> list[Shape]:
         Cylinder("mug", mug_colour, (0.40, -0.13, 0.052), size=0.05, half_height=0.052, gloss=0.22, shine=70),
         Marched(
             "handle",
-            lambda p, n: np.full_like(p, 0.88) * np.float32((1, 0.96, 0.87)),
+            lambda p, n: np.full_like(p, 0.88) * tx.vec((1, 0.96, 0.87)),
             (0.455, -0.13, 0.052),
             distance=torus_distance(0.028, 0.008, True),
             reach=0.04,
