@@ -70,7 +70,7 @@ def to_srgb8(image: Image.Image, data: bytes | None = None) -> tuple[NDArray[np.
 
 def _apply_profile(image: Image.Image, profile: bytes) -> NDArray[np.uint8]:
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if ImageCms.ImageCmsProfile(source).profile.xcolor_space.strip() == "RGB" and image.mode != "RGB":
+    if source.profile.xcolor_space.strip() == "RGB" and image.mode != "RGB":
         image = image.convert("RGB")
     try:
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")

@@ -147,10 +147,11 @@ class ImageStore:
         """Stop the background thread and forget the decoded photos; the store may still be used afterwards."""
         with self._lock:
             worker, self._worker = self._worker, None
-            self._cache.clear()
-            self._cached_bytes = 0
         if worker is not None:
             worker.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            self._cache.clear()
+            self._cached_bytes = 0
 
     def _prefetch_one(self, index: int) -> None:
         # The thread that needs this photo meets the same error and reports it.

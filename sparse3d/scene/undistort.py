@@ -21,8 +21,7 @@ from sparse3d.errors import DataError
 
 # Half the field of view along the longer side that a fisheye picture is cut to.
 MAX_HALF_ANGLE_RAD = math.radians(60.0)
-# Limits of the focal length's factor. Above the upper one too little of the photo would be left: what is missing
-# at its border is then masked out instead.
+# Limits of the focal length's factor: beyond the upper one too little of the photo would be left.
 MIN_ZOOM, MAX_ZOOM = 0.25, 2.0
 # Bisection steps: 2 / 2^20 of a focal length is below a hundredth of a pixel in any photo.
 _BISECTIONS = 20
@@ -64,7 +63,8 @@ def pinhole_camera(camera: Camera) -> Camera:
         longer = max(camera.width / camera.fx, camera.height / camera.fy)
         low = max(low, longer / (2 * math.tan(MAX_HALF_ANGLE_RAD)))
     high = max(MAX_ZOOM, low)
-    zoom = high
+    # Where no factor fills the frame, the focal length stays and what is missing is masked out.
+    zoom = max(1.0, low)
     if _border_is_valid(camera, low):
         zoom = low
     elif _border_is_valid(camera, high):
@@ -87,7 +87,7 @@ def undistort_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.floa
     map_y = np.empty_like(map_x)
     valid = np.ones(map_x.shape, np.bool_)
     for row, value in enumerate(y):
-        pixels = distort(camera, np.stack([x, np.full_like(x, value)], axis=1))
+        pixels = distort(camera, np.stack([x, np.full(camera.width, value)], axis=1).astype(np.float64))
         valid[row] = _on_photo(camera, pixels)
         # OpenCV counts pixel centres from 0.
         map_x[row], map_y[row] = pixels[:, 0] - 0.5, pixels[:, 1] - 0.5
@@ -97,7 +97,8 @@ def undistort_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.floa
 def remap(pixels: NDArray[np.uint8], map_x: NDArray[np.float32], map_y: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Pixels [H,W,C] or [H,W] seen through the maps; cubic, as linear interpolation would blur a photo that is used at
     its full size."""
-    return cv2.remap(pixels, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    out = cv2.remap(pixels, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return out.astype(np.uint8, copy=False)
 
 
 def _padded(values: tuple[float, ...], count: int) -> tuple[float, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.error
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def extract_frames(
             with atomic_file(path) as file:
                 file.write(data.tobytes())
             paths.append(path)
-    except (av.FFmpegError, OSError, IndexError, ValueError) as error:
+    except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
         raise DataError(f"{video}: cannot be decoded as a video ({error})") from error
     with atomic_file(folder / _INDEX) as file:
         file.write(json.dumps({**wanted, "frames": [path.name for path in paths]}, indent=1).encode())
@@ -125,6 +126,6 @@ def _upright_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
     matrix = None
     if int(frame.colorspace) == _UNSPECIFIED:
         matrix = "ITU709" if frame.height >= _HD_HEIGHT else "ITU601"
-    rgb = frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()
+    rgb = frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray().astype(np.uint8, copy=False)
     # The tag is the angle, against the clock, by which a player turns the picture.
     return np.ascontiguousarray(np.rot90(rgb, round((frame.rotation or 0) / 90)))

@@ -15,7 +15,7 @@ def median_epipolar_px(scene: Scene, first: int, second: int) -> tuple[float, in
     Matches pass the ratio test and are mutual; those more than 10 px off are wrong matches, as a good camera pair has
     its errors well below one pixel and a bad one has them spread far beyond the median's reach. Masks are respected.
     """
-    sift = cv2.SIFT_create(4000)
+    sift = cv2.SIFT.create(4000)
     found = []
     for index in (first, second):
         mask = scene.images.mask(index)

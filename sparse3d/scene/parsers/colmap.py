@@ -56,7 +56,7 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     if keep.any():
         points = Points(
             model.xyz[keep].astype(np.float32),
-            model.rgb[keep].astype(np.float32) / np.float32(255.0),
+            (model.rgb[keep] / 255.0).astype(np.float32),
             model.error_px[keep].astype(np.float32),
         )
     base = pictures.parent if re.match(r"images?(_\d+)?$", pictures.name) else root

@@ -50,6 +50,7 @@ def read_numbers(path: Path) -> NDArray[np.float64]:
 def load_npy(path: Path) -> NDArray[np.float64]:
     """A .npy file as float64. Raises DataError for a damaged file and for one that would need unpickling."""
     try:
-        return np.asarray(np.load(path, allow_pickle=False), np.float64)
+        with path.open("rb") as file:
+            return np.asarray(np.load(file, allow_pickle=False), np.float64)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise DataError(f"{path}: cannot be read as a NumPy array ({error}); copy it again") from error

@@ -72,7 +72,8 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
 def _read_matrices(path: Path) -> dict[int, NDArray[np.float64]]:
     out = {}
     try:
-        with np.load(path, allow_pickle=False) as data:
+        # Opened here, as NumPy leaves the file open where it is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             for key in data.files:
                 if match := re.fullmatch(r"world_mat_(\d+)", key):
                     out[int(match[1])] = np.asarray(data[key], np.float64)
