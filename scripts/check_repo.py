@@ -60,7 +60,8 @@ def findings_in(path: Path, name: str) -> Iterator[str]:
             yield f"{name}:{number}: marks unfinished work: {line.strip()[:80]}"
         if MACHINE_PATH.search(line):
             yield f"{name}:{number}: a path of one machine: {line.strip()[:80]}"
-        if is_source and any(pattern.search(line) for pattern in RUNS_CODE):
+        # Tests write such files to show that they are refused.
+        if is_source and not name.startswith("tests/") and any(pattern.search(line) for pattern in RUNS_CODE):
             yield f"{name}:{number}: data that is read could run code: {line.strip()[:80]}"
 
 

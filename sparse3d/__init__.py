@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a few photos to a scene of Gaussian splats, trained on the CPU.
+
+The names below are the public ones; each is imported when first used, so that `import sparse3d` costs nothing. What the
+subpackages list in their own `__all__` is public too.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparse3d.camera import Camera
+    from sparse3d.errors import Sparse3dError
+    from sparse3d.kernels import rasterize
+    from sparse3d.scene import Scene, SceneConfig, load_scene
+    from sparse3d.splats import Splats
+
+__all__ = ["Camera", "Scene", "SceneConfig", "Sparse3dError", "Splats", "__version__", "load_scene", "rasterize"]
+
+_HOME = {
+    "Camera": "camera",
+    "Scene": "scene",
+    "SceneConfig": "scene",
+    "Sparse3dError": "errors",
+    "Splats": "splats",
+    "load_scene": "scene",
+    "rasterize": "kernels",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("sparse3d")
+        except PackageNotFoundError:
+            return "0+unknown"  # A checkout that was never installed.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
