@@ -23,7 +23,7 @@ from sparse3d.errors import UsageError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 C = TypeVar("C")
 
@@ -143,7 +143,8 @@ def read_layer(path: Path) -> Layer:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Nested plain values (paths as strings, tuples as lists); keys whose value is None are left out, as TOML has none."""
+    """Nested plain values (paths as strings, tuples as lists); keys whose value is None are left out, as TOML has
+    none."""
     out: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -161,7 +162,8 @@ def _plain(value: Any) -> Any:
 
 
 def to_toml(config: Any, opening: str = "") -> str:
-    """The whole configuration as TOML that `read_layer` reads back to the same values. `opening`: a first comment line."""
+    """The whole configuration as TOML that `read_layer` reads back to the same values. `opening`: a first comment
+    line."""
     lines = [f"# {line}" for line in opening.splitlines()]
     _write_table(to_dict(config), (), lines)
     return "\n".join(lines) + "\n"

@@ -27,14 +27,15 @@ _SCALE = (0.458, 0.448, 0.450)
 
 
 class Lpips:
-    """Perceptual distance of two pictures, 0 for equal ones. Raises DataError where the weights are not as said above."""
+    """Perceptual distance of two pictures, 0 for equal ones. Raises DataError where the weights are not as said
+    above."""
 
     def __init__(self, weights: Path) -> None:
         try:
             tensors = load_file(weights)
         except (OSError, SafetensorError) as error:
             raise DataError(f"{weights}: LPIPS weights cannot be read: {error}") from None
-        wanted = {f"lin{i}.model.1.weight": (1, c, 1, 1) for i, c in enumerate(_CHANNELS)}
+        wanted: dict[str, tuple[int, ...]] = {f"lin{i}.model.1.weight": (1, c, 1, 1) for i, c in enumerate(_CHANNELS)}
         previous = 3
         for block, channels in zip(_BLOCKS, _CHANNELS, strict=True):
             for layer in block:

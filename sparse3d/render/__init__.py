@@ -12,7 +12,9 @@ from torch import Tensor
 
 from sparse3d.camera import Camera
 from sparse3d.conventions import NEAR_PLANE
-from sparse3d.kernels.types import Rasterization, RasterSettings
+from sparse3d.errors import UsageError
+from sparse3d.kernels import rasterize
+from sparse3d.kernels.types import RasterSettings
 from sparse3d.splats import Splats
 
 __all__ = ["RenderOptions", "Rendering", "background_tensor", "render", "render_many"]
@@ -23,7 +25,8 @@ _NAMED = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0)}
 @dataclass(frozen=True)
 class Rendering:
     """One view, float32. image [H,W,3] over the background, not clamped; alpha [H,W]; depth and median_depth [H,W] in
-    world units along the camera's z, 0 where nothing is seen (expected depth is divided by alpha), zeros unless asked for."""
+    world units along the camera's z, 0 where nothing is seen (expected depth is divided by alpha), zeros unless asked
+    for."""
 
     image: Tensor
     alpha: Tensor
@@ -76,40 +79,28 @@ def _render_group(splats: Splats, cameras: list[Camera], options: RenderOptions)
     poses = torch.from_numpy(np.stack([camera.cam_from_world for camera in cameras]).astype(np.float32))
     intrinsics = torch.tensor([[c.fx, c.fy, c.cx, c.cy] for c in cameras], dtype=torch.float32)
     background = background_tensor(options.background).expand(len(cameras), 3).contiguous()
-    out = _rasterize(splats, poses, intrinsics, background, settings, options.backend)
+    out = rasterize(
+        splats.means,
+        splats.quats_wxyz,
+        splats.log_scales,
+        splats.logit_opacities,
+        splats.sh0,
+        splats.shN,
+        poses,
+        intrinsics,
+        background,
+        settings,
+        backend=options.backend,
+    )
     weight = torch.where(out.alpha > 0, out.alpha, torch.ones_like(out.alpha))
     depth = out.depth / weight
     return [Rendering(out.image[i], out.alpha[i], depth[i], out.median_depth[i]) for i in range(len(cameras))]
-
-
-def _rasterize(
-    splats: Splats, poses: Tensor, intrinsics: Tensor, background: Tensor, settings: RasterSettings, backend: str | None
-) -> Rasterization:
-    parameters = dict(splats.named())
-    if backend == "reference":
-        from sparse3d.kernels import reference
-
-        return reference.rasterize(
-            **parameters, cam_from_world=poses, intrinsics=intrinsics, background=background, settings=settings
-        )
-    from sparse3d.kernels import rasterize
-
-    return rasterize(
-        **parameters,
-        cam_from_world=poses,
-        intrinsics=intrinsics,
-        background=background,
-        settings=settings,
-        backend=backend,
-    )
 
 
 def background_tensor(background: str | Sequence[float]) -> Tensor:
     """[3] float32 of a colour by name or value."""
     if isinstance(background, str):
         if background not in _NAMED:
-            from sparse3d.errors import UsageError
-
             raise UsageError(f"unknown background {background!r}; give {' or '.join(_NAMED)} or three numbers in 0..1")
         background = _NAMED[background]
     return torch.tensor([float(value) for value in background], dtype=torch.float32)

@@ -55,7 +55,8 @@ class DensityConfig:
     """How splats are added, moved and removed."""
 
     policy: str = "adaptive"
-    """adaptive (clone, split and prune by gradients), mcmc (relocate dead splats), or fixed (leave the number alone)."""
+    """adaptive (clone, split and prune by gradients), mcmc (relocate dead splats), or fixed (leave the number
+    alone)."""
     cap: int = 80_000
     """The number of splats never exceeds this (unless the initial points do)."""
     start: float = 0.05
@@ -65,7 +66,8 @@ class DensityConfig:
     every: int = 100
     """Steps between changes; fewer in a short run, so that ten changes fit between start and stop."""
     grad_threshold: float = 8e-4
-    """adaptive: mean absolute positional gradient (AbsGS), in units of the normalised image, above which a splat is densified."""
+    """adaptive: mean absolute positional gradient (AbsGS), in units of the normalised image, above which a splat is
+    densified."""
     clone_scale: float = 0.01
     """adaptive: splats larger than this times the scene's extent are split, smaller ones cloned."""
     growth: float = 0.5
@@ -81,7 +83,8 @@ class DensityConfig:
     revised_opacity: bool = True
     """adaptive: a splat and its clone share opacity so that together they look like the one before."""
     opacity_control: Literal["none", "reset", "decay"] = "none"
-    """adaptive: what keeps useless splats from staying: reset opacities to 0.01 at times, decay them a little at each change, or nothing."""
+    """adaptive: what keeps useless splats from staying: reset opacities to 0.01 at times, decay them a little at each
+    change, or nothing."""
     opacity_reset_every: float = 0.1
     """adaptive: fraction of the run between two resets."""
     opacity_decay: float = 0.98
@@ -143,7 +146,8 @@ class TrainConfig:
     initial_opacity: float = 0.1
     """Opacity of the initial splats."""
     background: Literal["auto", "black", "white", "random"] = "auto"
-    """Colour behind the splats. auto: the one behind transparent photos, else black. random: another one in each step."""
+    """Colour behind the splats. auto: the one behind transparent photos, else black. random: another one in each
+    step."""
     masks: Literal["loss", "background", "off"] = "loss"
     """Photos with masks: leave the rest out of the loss, replace it by the background colour, or ignore the masks."""
     checkpoint_every: int = 1000

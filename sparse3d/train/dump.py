@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from sparse3d.kernels.types import RasterSettings
+from sparse3d.kernels.workspace import AdamHyper, AdamState
 from sparse3d.splats import PARAMETER_NAMES
 from sparse3d.train.safety import find_bad, is_sound_loss
-from sparse3d.kernels.workspace import AdamHyper, AdamState
 from sparse3d.train.step import make_step
 from sparse3d.train.tensor_file import read_tensors, write_tensors
 
@@ -64,7 +64,8 @@ class ReplayReport:
             f"step {self.step} on photo {self.view_name!r}, {self.num_splats} splats, back end {self.backend}",
             f"stopped because: {self.reason}",
             f"parameters before: {self.bad_before or 'sound'}; after: {self.bad_after or 'sound'}",
-            f"loss {self.loss:.6g}{'' if self.loss_sound else ' (not sound)'}; {self.image_finite:.2%} of the rendering finite",
+            f"loss {self.loss:.6g}{'' if self.loss_sound else ' (not sound)'}; "
+            f"{self.image_finite:.2%} of the rendering finite",
             f"largest change of a value: {updates}",
         ]
 

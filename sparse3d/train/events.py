@@ -48,8 +48,8 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class Stepped(Event):
-    """Progress. loss: mean over the steps since the last report. psnr: of the last step's photo, a training photo at the
-    size trained on. seconds: the loop so far, evaluations left out, over all parts of a resumed run."""
+    """Progress. loss: mean over the steps since the last report. psnr: of the last step's photo, a training photo at
+    the size trained on. seconds: the loop so far, evaluations left out, over all parts of a resumed run."""
 
     steps: int
     loss: float

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sparse3d.train.density.policy import DensityUpdate
 from sparse3d.kernels.workspace import AdamState
+from sparse3d.train.density.policy import DensityUpdate
 
 
 def follow(adam: AdamState, update: DensityUpdate) -> AdamState:

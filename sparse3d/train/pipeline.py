@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From photos to a run folder: load, initial points, train, evaluate, write. A generator of events, like the trainer."""
+"""From photos to a run folder: load, initial points, train, evaluate, write. A generator of events, like the
+trainer."""
 
 from __future__ import annotations
 
@@ -51,10 +52,11 @@ def run_training(
     lpips_weights: Path | None = None,
     started_at: float | None = None,
 ) -> Generator[Event, None, dict[str, Any] | None]:
-    """Train cfg.scene_path into the folder `out`. Yields events; returns what stands in metrics.json (None when stopped).
+    """Train cfg.scene_path into the folder `out`. Yields events; returns what stands in metrics.json (None when
+    stopped).
 
-    progress(what, fraction) is called during loading and initial points. started_at: time.perf_counter() at the start of
-    the process, for seconds.total. Raises as `load_scene`, `train` and `open_run` do.
+    progress(what, fraction) is called during loading and initial points. started_at: time.perf_counter() at the start
+    of the process, for seconds.total. Raises as `load_scene`, `train` and `open_run` do.
     """
     began = time.perf_counter() if started_at is None else started_at
     lpips = None if lpips_weights is None else Lpips(lpips_weights)
@@ -140,8 +142,8 @@ def _check_same_run(folder: RunFolder, cfg: RunConfig) -> None:
         names.insert(0, "scene_path")
     if names:
         raise UsageError(
-            f"{folder.path}: cannot resume with other settings than the run began with ({', '.join(names[:5])}); leave them "
-            "as they were, or start again with --overwrite"
+            f"{folder.path}: cannot resume with other settings than the run began with ({', '.join(names[:5])}); "
+            "leave them as they were, or start again with --overwrite"
         )
 
 
@@ -182,8 +184,8 @@ def _cameras(folder: RunFolder, scene: Scene, cfg: RunConfig) -> dict[str, Any]:
 
 
 def cameras_record(scene: Scene) -> dict[str, Any]:
-    """What cameras.json holds: every photo's pinhole camera (px, OpenCV axes) and what it was used for. Training cameras
-    are as they were refined, where that was asked for."""
+    """What cameras.json holds: every photo's pinhole camera (px, OpenCV axes) and what it was used for. Training
+    cameras are as they were refined, where that was asked for."""
     splits = dict.fromkeys(scene.train, "train") | dict.fromkeys(scene.test, "test")
     return {
         "schema": 1,

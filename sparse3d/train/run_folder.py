@@ -16,7 +16,7 @@ from sparse3d.formats.atomic import atomic_file
 # What a run writes at the top of its folder; --overwrite removes these and nothing else.
 _FILES = (
     "config.toml", "splat.ply", "metrics.json", "events.jsonl", "compare.png", "coverage.png", "cameras.json",
-    "checkpoint.safetensors", "checkpoint.json", "points.safetensors",
+    "checkpoint.safetensors", "checkpoint.json", "points.safetensors", "error.txt",
 )  # fmt: skip
 _PATTERNS = ("dump-*.safetensors", ".*.tmp")
 _LOCK = "lock"
@@ -42,7 +42,8 @@ class RunFolder:
         return self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
     def log(self, event: dict[str, Any]) -> None:
-        """Append one line to events.jsonl. A log that cannot be written does not stop a run: the checkpoint will say."""
+        """Append one line to events.jsonl. A log that cannot be written does not stop a run: the checkpoint will
+        say."""
         with contextlib.suppress(OSError):
             if self._events is None:
                 self._events = self.file("events.jsonl").open("ab")
@@ -76,8 +77,8 @@ def open_run(path: Path, *, resume: bool = False, overwrite: bool = False) -> It
     found = sorted(entry.name for entry in path.iterdir() if entry.name != _LOCK) if path.is_dir() else []
     if found and not (resume or overwrite):
         raise UsageError(
-            f"{path} is not empty ({', '.join(found[:4])}{', ...' if len(found) > 4 else ''}); give --resume to go on with "
-            "that run, --overwrite to replace it, or another --out"
+            f"{path} is not empty ({', '.join(found[:4])}{', ...' if len(found) > 4 else ''}); give --resume to go on "
+            "with that run, --overwrite to replace it, or another --out"
         )
     if resume and not found:
         raise UsageError(f"{path}: there is no run to resume; leave out --resume to begin one")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a step is made with: rates, degree, image size, moments of change. Pure functions of the step and the settings."""
+"""What a step is made with: rates, degree, image size, moments of change. Pure functions of the step and the
+settings."""
 
 from __future__ import annotations
 

@@ -16,12 +16,13 @@ from torch import Tensor
 from sparse3d.errors import DataError
 from sparse3d.kernels import reference
 from sparse3d.kernels.types import Rasterization, RasterSettings
-from sparse3d.splats import PARAMETER_NAMES
 from sparse3d.kernels.workspace import AdamHyper, AdamState, DensityStats, PhotometricLoss, StepWorkspace
+from sparse3d.splats import PARAMETER_NAMES
 
 
 class StepRendering(Protocol):
-    """One view: image [H,W,3] over the background, alpha [H,W]. May be views of buffers: valid until the next render."""
+    """One view: image [H,W,3] over the background, alpha [H,W]. May be views of buffers: valid until the next
+    render."""
 
     @property
     def image(self) -> Tensor: ...
@@ -113,15 +114,22 @@ class ReferenceStep:
         # The statistics come with the picture here; whether they are wanted is known only in the backward pass.
         self._settings = replace(settings, stats=True)
         self._gradients = reference.Means2dGradients()
-        self._output = reference.rasterize(
-            **self._leaves,
-            cam_from_world=self._pose[None],
-            intrinsics=intrinsics[None],
-            background=background[None],
-            settings=self._settings,
+        leaves = self._leaves
+        output = reference.rasterize(
+            leaves["means"],
+            leaves["quats_wxyz"],
+            leaves["log_scales"],
+            leaves["logit_opacities"],
+            leaves["sh0"],
+            leaves["shN"],
+            self._pose[None],
+            intrinsics[None],
+            background[None],
+            self._settings,
             means2d_gradients=self._gradients,
         )
-        return _Image(self._output.image[0].detach(), self._output.alpha[0].detach())
+        self._output = output
+        return _Image(output.image[0].detach(), output.alpha[0].detach())
 
     def photometric(
         self, target: Tensor, mask: Tensor | None, ssim_weight: float, image: Tensor | None = None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Named tensors and a JSON record in one safetensors file, written atomically: both or neither are there after a kill."""
+"""Named tensors and a JSON record in one safetensors file, written atomically: both or neither are there after a
+kill."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the record of `write_tensors`. Raises DataError for a file that is missing or not of that kind."""
+    """The tensors and the record of `write_tensors`. Raises DataError for a file that is missing or not of that
+    kind."""
     try:
         with safe_open(str(path), framework="pt") as file:
             record = json.loads((file.metadata() or {})[_RECORD])

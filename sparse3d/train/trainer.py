@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError, DiskFullError, DivergedError
+from sparse3d.kernels.workspace import AdamHyper, AdamState, DensityStats
 from sparse3d.live import Slot
 from sparse3d.loss import Lpips
 from sparse3d.scene.records import Scene
@@ -29,7 +30,6 @@ from sparse3d.train.exposure import Exposure
 from sparse3d.train.optimizer import follow
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
-from sparse3d.kernels.workspace import AdamHyper, AdamState, DensityStats
 from sparse3d.train.step import make_step
 from sparse3d.train.views import TrainViews, View, evaluation_background, raster_settings, view_of, with_pose
 
@@ -48,9 +48,10 @@ def train(
 ) -> Generator[Event, None, Splats]:
     """Train `splats` on the scene's training photos; yields events and returns the trained splats.
 
-    resume: go on from the folder's checkpoint where there is one (`splats` is then unused); the result has the same bits
-    as that of an unbroken run. stop: when set, the step under way is finished, a checkpoint saved, and the run ends with
-    Finished("stopped"). slot: gets a copy of the splats at intervals and at the end. run_folder None: nothing is written.
+    resume: go on from the folder's checkpoint where there is one (`splats` is then unused); the result has the same
+    bits as that of an unbroken run. stop: when set, the step under way is finished, a checkpoint saved, and the run
+    ends with Finished("stopped"). slot: gets a copy of the splats at intervals and at the end. run_folder None:
+    nothing is written.
     Raises DataError without training photos, UsageError where settings differ from the checkpoint's, DivergedError, and
     DiskFullError with the files of before still whole.
     """
@@ -182,10 +183,10 @@ class Run:
         progress = self.step / cfg.steps
         number = self.step + 1
         position = self.order.next()
+        scale = schedule.image_scale(cfg.schedule, *self._smallest, progress)
         upcoming = self.order.peek()
         if upcoming is not None:
-            self.views.prefetch(upcoming)
-        scale = schedule.image_scale(cfg.schedule, *self._smallest, progress)
+            self.views.prefetch(upcoming, scale)
         degree = schedule.sh_degree(cfg.schedule, self.sh_degree, progress)
         view = self.views.view(position, scale)
         if self.camera_opt is not None:
@@ -327,8 +328,8 @@ class Run:
         names = [self.scene.names[i] for i in self.scene.train]
         if names != found.names:
             raise DataError(
-                f"{where}: the run was begun on {len(found.names)} training photos, the scene now has {len(names)} or others; "
-                "restore the photos, or start again with --overwrite"
+                f"{where}: the run was begun on {len(found.names)} training photos, the scene now has {len(names)} or "
+                "others; restore the photos, or start again with --overwrite"
             )
         self.step, self.params, self.adam, self.stats = found.step, found.params, found.adam, found.stats
         for name, generator in self.generators.items():

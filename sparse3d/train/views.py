@@ -88,8 +88,10 @@ class TrainViews:
             image = image + (1.0 - alpha)[..., None] * (background - self._composited)
         return image, mask if self._masks == "loss" else None
 
-    def prefetch(self, position: int) -> None:
-        """Have the photo decoded in the background."""
+    def prefetch(self, position: int, scale: int) -> None:
+        """Have the photo decoded in the background, where it is not at hand."""
+        if (position, scale) in self._targets:
+            return
         self._scene.images.prefetch([self._scene.train[position]])
 
     def _load(self, position: int, scale: int) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -55,7 +57,7 @@ def test_refinements_stay_inside_their_window(steps: int):
     assert len(due) >= 9
     assert due[0] >= 0.05 * steps
     assert due[-1] <= 0.6 * steps
-    assert {b - a for a, b in zip(due, due[1:])} == {refine_interval(density, steps)}
+    assert {b - a for a, b in pairwise(due)} == {refine_interval(density, steps)}
     assert refine_interval(density, steps) <= density.every
 
 
@@ -64,7 +66,7 @@ def test_every_photo_comes_once_an_epoch_and_never_twice_in_a_row():
     seen = [order.next() for _ in range(70)]
     for epoch in range(10):
         assert sorted(seen[7 * epoch : 7 * epoch + 7]) == list(range(7))
-    assert all(a != b for a, b in zip(seen, seen[1:]))
+    assert all(a != b for a, b in pairwise(seen))
     assert seen[:7] != seen[7:14]
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from sparse3d.kernels.reference.projection import rotation_from_quats
-from sparse3d.train.density.policy import POLICIES, DensityPolicy, DensityUpdate, RefineContext
 from sparse3d.kernels.workspace import DensityStats
+from sparse3d.train.density.policy import POLICIES, DensityPolicy, DensityUpdate, RefineContext
 
 # The two halves of a split are this much smaller than the whole (3DGS).
 _SPLIT_SHRINK = 1.6
@@ -106,7 +106,8 @@ class Adaptive(DensityPolicy):
 
 
 def _shared_opacity(logits: Tensor) -> Tensor:
-    """Logit of the opacity two coincident splats need to look like one: 1 - sqrt(1 - o) (Rota Bulo et al. 2024, eq. 9)."""
+    """Logit of the opacity two coincident splats need to look like one: 1 - sqrt(1 - o) (Rota Bulo et al. 2024, eq.
+    9)."""
     opacity = 1 - torch.sqrt(1 - torch.sigmoid(logits))
     opacity = opacity.clamp(1e-6, 1 - 1e-6)
     return torch.log(opacity / (1 - opacity))

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sparse3d.train.density.policy import POLICIES, DensityPolicy, DensityUpdate, RefineContext
 from sparse3d.kernels.workspace import DensityStats
+from sparse3d.train.density.policy import POLICIES, DensityPolicy, DensityUpdate, RefineContext
 
 
 @POLICIES.register("fixed")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.kernels.reference.projection import rotation_from_quats
+from sparse3d.kernels.workspace import DensityStats
 from sparse3d.train.density.policy import (
     POLICIES,
     DensityPolicy,
@@ -22,7 +23,6 @@ from sparse3d.train.density.policy import (
     identity_update,
     sample_rows,
 )
-from sparse3d.kernels.workspace import DensityStats
 
 # Splats that share one place at most: more copies change equation 9 by less than float32 holds.
 _MAX_SHARE = 51

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse3d.kernels.workspace import DensityStats
 from sparse3d.registry import Registry
 from sparse3d.train.config import DensityConfig
-from sparse3d.kernels.workspace import DensityStats
 
 
 @dataclass(frozen=True)
