@@ -7,6 +7,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "cpu/calibrate.h"
 #include "cpu/photometric.h"
 #include "cpu/pool.h"
 #include "cpu/raster.h"
@@ -68,31 +69,32 @@ NB_MODULE(S3D_MODULE_NAME, m) {
   m.attr("block_splats") = kBlockSplats;
   m.def("set_num_threads", &set_num_threads, nb::call_guard<nb::gil_scoped_release>());
   m.def("num_threads", &num_threads);
+  m.def("calibrate_gflops", &calibrate_gflops, nb::call_guard<nb::gil_scoped_release>());
+  m.def("calibrate_copy_gbytes", &calibrate_copy_gbytes, nb::call_guard<nb::gil_scoped_release>());
   m.def("photometric_scratch", &photometric_scratch);
 
   nb::class_<View>(m, "View").def_prop_ro("num_tiles", &View::num_tiles);
   m.def("make_view", &make_view);
 
-  m.def("project", [](std::vector<Floats> parameters, const View& view, Bytes records, Words block_visible) {
+  nb::class_<ProjectBuffers>(m, "ProjectBuffers");
+  m.def("project_buffers", [](Bytes records, Bytes tiles, Words block_visible, Words block_slots) {
+    return ProjectBuffers{as<SplatRecord>(records), as<SplatTiles>(tiles), block_visible.data(), unsigned_words(block_slots)};
+  });
+  m.def("project", [](std::vector<Floats> parameters, const View& view, const ProjectBuffers& out) {
     const Parameters p{std::move(parameters)};
     nb::gil_scoped_release release;
-    return project(p.view(), view, as<SplatRecord>(records), block_visible.data());
+    return project(p.view(), view, out);
   });
-  m.def("sort_by_depth", [](Bytes records, Words block_visible, std::int64_t count, std::int64_t visible, Words order,
-                            Words scratch) {
+  m.def("sort_by_depth",
+        [](const ProjectBuffers& projected, std::int64_t count, std::int64_t visible, Words order, Words scratch) {
+          nb::gil_scoped_release release;
+          sort_by_depth(projected, count, visible, unsigned_words(order), unsigned_words(scratch));
+        });
+  m.def("bin", [](const ProjectBuffers& projected, Words order, std::int64_t visible, const View& view, Words histogram,
+                  Words tile_start, Words pairs) {
     nb::gil_scoped_release release;
-    std::uint32_t* s = unsigned_words(scratch);
-    sort_by_depth(as<SplatRecord>(records), block_visible.data(), count, visible, unsigned_words(order), s, s + visible);
-  });
-  m.def("count_pairs", [](Bytes records, Words order, std::int64_t visible, const View& view, Words histogram) {
-    nb::gil_scoped_release release;
-    return count_pairs(as<SplatRecord>(records), unsigned_words(order), visible, view, unsigned_words(histogram));
-  });
-  m.def("fill_pairs", [](Bytes records, Words order, std::int64_t visible, const View& view, Words histogram,
-                         Words tile_start, Words pairs) {
-    nb::gil_scoped_release release;
-    fill_pairs(as<SplatRecord>(records), unsigned_words(order), visible, view, unsigned_words(histogram),
-               unsigned_words(tile_start), reinterpret_cast<Pair*>(pairs.data()));
+    bin(projected, unsigned_words(order), visible, view, unsigned_words(histogram), unsigned_words(tile_start),
+        reinterpret_cast<Pair*>(pairs.data()));
   });
 
   nb::class_<BlendBuffers>(m, "BlendBuffers");
@@ -134,7 +136,7 @@ NB_MODULE(S3D_MODULE_NAME, m) {
   // adam: params, m, v (6 each, 18 arrays) or empty; lr_scaled [6], constants beta1 beta2 eps inv_bias2 opacity scale.
   m.def(
       "finish_backward",
-      [](std::vector<Floats> parameters, const View& view, Bytes records, Words block_visible, Floats slots,
+      [](std::vector<Floats> parameters, const View& view, const ProjectBuffers& projected, Floats slots,
          MaybeFloats pair_weights, std::vector<Floats> gradients, std::vector<Floats> adam,
          std::vector<float> step_sizes, std::vector<float> constants, std::vector<Floats> density,
          MaybeFloats v_camera) {
@@ -143,8 +145,7 @@ NB_MODULE(S3D_MODULE_NAME, m) {
         AdamBuffers a;
         DensitySums d;
         FinishBuffers f = {};
-        f.records = as<SplatRecord>(records);
-        f.block_visible = block_visible.data();
+        f.projected = projected;
         f.slots = reinterpret_cast<const PairGradient*>(slots.data());
         f.pair_weights = data(pair_weights);
         f.v_camera = data(v_camera);
@@ -172,7 +173,7 @@ NB_MODULE(S3D_MODULE_NAME, m) {
         nb::gil_scoped_release release;
         finish_backward(p.view(), view, f);
       },
-      nb::arg("parameters"), nb::arg("view"), nb::arg("records"), nb::arg("block_visible"), nb::arg("slots"),
+      nb::arg("parameters"), nb::arg("view"), nb::arg("projected"), nb::arg("slots"),
       nb::arg("pair_weights").none(), nb::arg("gradients"), nb::arg("adam"), nb::arg("step_sizes"),
       nb::arg("constants"), nb::arg("density"), nb::arg("v_camera").none());
 

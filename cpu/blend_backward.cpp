@@ -12,43 +12,50 @@
 namespace s3d {
 namespace {
 
-struct alignas(64) TileGradients {
-  float t[kTilePixels], behind[kTilePixels];
-  float red[kTilePixels], green[kTilePixels], blue[kTilePixels], depth[kTilePixels];
-};
+constexpr std::uint32_t kPairsAhead = 6;
+
+enum Field { kT, kBehind, kRed, kGreen, kBlue, kDepthGradient };
 
 template <bool kDepth>
-void load_tile(const View& view, const BlendBuffers& b, const BlendGradients& g, const Tile& tile, TileGradients& state,
+using State = SegmentFields<kDepth ? 6 : 5>;
+
+template <bool kDepth>
+void load_tile(const View& view, const BlendBuffers& b, const BlendGradients& g, const Tile& tile, State<kDepth>& state,
                float v_background[3]) {
-  std::memset(&state, 0, sizeof(state));
-  for (float& t : state.t) t = -1.0f;
+  state.clear();
+  for (int segment = 0; segment < kColumns * kColumnRows; ++segment) Lane(-1.0f).store(state.at(segment, kT));
   for (int row = 0; row < tile.rows; ++row) {
     const std::size_t line = static_cast<std::size_t>(tile.y0 + row) * view.width + tile.x0;
     for (int x = 0; x < tile.columns; ++x) {
-      const int at = (16 * (x / kLanes) + row) * kLanes + x % kLanes;
       const float* v = g.v_image + 3 * (line + x);
       const float* pixel = b.image + 3 * (line + x);
       const float t = b.transmittance[line + x];
-      state.t[at] = 1.0f;
-      state.red[at] = v[0];
-      state.green[at] = v[1];
-      state.blue[at] = v[2];
+      state.pixel(x, row, kT) = 1.0f;
+      for (int c = 0; c < 3; ++c) state.pixel(x, row, kRed + c) = v[c];
       float behind = pixel[0] * v[0] + pixel[1] * v[1] + pixel[2] * v[2];
       if (g.v_alpha != nullptr) behind -= t * g.v_alpha[line + x];
       if constexpr (kDepth) {
-        state.depth[at] = g.v_depth[line + x];
+        state.pixel(x, row, kDepthGradient) = g.v_depth[line + x];
         behind += b.depth[line + x] * g.v_depth[line + x];
       }
-      state.behind[at] = behind;
+      state.pixel(x, row, kBehind) = behind;
       for (int c = 0; c < 3; ++c) v_background[c] += t * v[c];
     }
   }
 }
 
+// sum += a * b, group by group in order.
+S3D_HD void accumulate(Lane& sum, const Bundle<2>& a, const Bundle<2>& b) {
+  for (int k = 0; k < 2; ++k) sum += a.v[k] * b.v[k];
+}
+S3D_HD void accumulate(Lane& sum, const Bundle<2>& a) {
+  for (int k = 0; k < 2; ++k) sum += a.v[k];
+}
+
 template <bool kDepth, bool kAbsolute>
 void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradients& g, int index) {
   const Tile tile(view, index);
-  TileGradients state;
+  State<kDepth> state;
   float v_background[3] = {0.0f, 0.0f, 0.0f};
   load_tile<kDepth>(view, b, g, tile, state, v_background);
   if (g.v_background != nullptr) std::memcpy(g.v_background + 3 * index, v_background, sizeof(v_background));
@@ -63,53 +70,62 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
       std::memset(&slot, 0, sizeof(slot));
       continue;
     }
+    const Pair ahead = b.pairs[std::min(i + kPairsAhead, used_end - 1)];
+    __builtin_prefetch(&b.records[ahead.record]);
+    __builtin_prefetch(&g.slots[ahead.slot], 1);
     const SplatRecord& r = b.records[b.pairs[i].record];
     const float x = r.x - static_cast<float>(tile.x0), y = r.y - static_cast<float>(tile.y0);
     fill_row_terms(r, y, terms);
     // s sx sy sxx | sxy syy red green | blue z abs_x abs_y
     Lane sums[12];
     for (Lane& sum : sums) sum = Lane(0.0f);
-    const Lane red(r.red), green(r.green), blue(r.blue), z(r.z), b2(r.b2);
-    for (int column = 0; column < kColumns; ++column) {
-      std::uint32_t rows = static_cast<std::uint32_t>(mask >> (16 * column)) & 0xffffu;
-      if (rows == 0) continue;
-      const Lane dx = Lane::load(kRowCentres) + Lane(static_cast<float>(column * kLanes) - x);
-      const Lane quadratic = Lane(r.a2) * dx;
-      const Lane slope_x = quadratic + quadratic, slope_y = b2 * dx;
-      Lane s(0.0f), sy(0.0f), syy(0.0f);
-      for (; rows != 0; rows &= rows - 1) {
-        const int row = std::countr_zero(rows);
-        const int at = (16 * column + row) * kLanes;
-        const Lane dy(terms.dy[row]), linear(terms.linear[row]);
-        const Lane p = (quadratic + linear) * dx + Lane(terms.constant[row]);
-        const Blended<Lane> out = blend(p, Lane::load(state.t + at));
-        out.next_t.store(state.t + at);
-        const Lane v_red = Lane::load(state.red + at), v_green = Lane::load(state.green + at);
-        const Lane v_blue = Lane::load(state.blue + at);
-        Lane shade = red * v_red + green * v_green + blue * v_blue;
-        if constexpr (kDepth) shade += z * Lane::load(state.depth + at);
-        const Lane behind = Lane::load(state.behind + at) - out.weight * shade;
-        behind.store(state.behind + at);
-        const Lane v = blend_vjp(out, shade, behind);
-        s += v;
-        sy += v * dy;
-        syy += v * dy * dy;
-        sums[6] += out.weight * v_red;
-        sums[7] += out.weight * v_green;
-        sums[8] += out.weight * v_blue;
-        if constexpr (kDepth) sums[9] += out.weight * Lane::load(state.depth + at);
+    const Bundle<2> red(r.red), green(r.green), blue(r.blue), z(r.z);
+    for_walks(mask, [&](auto walk, int column, int first, int last) {
+      using P = Place<decltype(walk)::value>;
+      constexpr Walk kWalk = decltype(walk)::value;
+      const Bundle<2> dx = P::dx(column, x);
+      const Bundle<2> quadratic = Bundle<2>(r.a2) * dx;
+      // Within a walk a lane's dx stays the same, so the moments in x wait until its end.
+      Bundle<2> s(0.0f), sy(0.0f), syy(0.0f);
+      Lane v_red_sum(0.0f), v_green_sum(0.0f), v_blue_sum(0.0f);
+      for (int row = first; row <= last; row += P::kStep) {
+        const auto load = [&](int field) { return state.template load<kWalk>(column, row, field); };
+        const Bundle<2> linear = P::per_row(terms.linear, row);
+        const Bundle<2> p = (quadratic + linear) * dx + P::per_row(terms.constant, row);
+        const Blended<Bundle<2>> out = blend(p, load(kT));
+        state.template store<kWalk>(column, row, kT, out.next_t);
+        const Bundle<2> v_red = load(kRed), v_green = load(kGreen), v_blue = load(kBlue);
+        Bundle<2> shade = red * v_red + green * v_green + blue * v_blue;
+        if constexpr (kDepth) shade = shade + z * load(kDepthGradient);
+        const Bundle<2> behind = load(kBehind) - out.weight * shade;
+        state.template store<kWalk>(column, row, kBehind, behind);
+        const Bundle<2> v = blend_vjp(out, shade, behind);
+        const Bundle<2> dy = P::per_row(terms.dy, row);
+        const Bundle<2> v_dy = v * dy;
+        s = s + v;
+        sy = sy + v_dy;
+        syy = syy + v_dy * dy;
+        accumulate(v_red_sum, out.weight, v_red);
+        accumulate(v_green_sum, out.weight, v_green);
+        accumulate(v_blue_sum, out.weight, v_blue);
+        if constexpr (kDepth) accumulate(sums[9], out.weight, load(kDepthGradient));
         if constexpr (kAbsolute) {
-          sums[10] += abs(v * (slope_x + linear));
-          sums[11] += abs(v * (slope_y + Lane(2.0f * r.c2) * dy));
+          accumulate(sums[10], abs(v * (quadratic + quadratic + linear)));
+          accumulate(sums[11], abs(v * (Bundle<2>(r.b2) * dx + Bundle<2>(2.0f * r.c2) * dy)));
         }
       }
-      sums[0] += s;
-      sums[1] += s * dx;
-      sums[2] += sy;
-      sums[3] += s * dx * dx;
-      sums[4] += sy * dx;
-      sums[5] += syy;
-    }
+      for (int k = 0; k < 2; ++k) {
+        sums[0] += s.v[k];
+        sums[1] += s.v[k] * dx.v[k];
+        sums[2] += sy.v[k];
+        sums[3] += s.v[k] * dx.v[k] * dx.v[k];
+        sums[4] += sy.v[k] * dx.v[k];
+        sums[5] += syy.v[k];
+      }
+      sums[6] += v_red_sum;
+      sums[7] += v_green_sum;
+      sums[8] += v_blue_sum;
+    });
     float* out = &slot.s;
     sum_lanes_of_4(sums, out);
     sum_lanes_of_4(sums + 4, out + 4);

@@ -11,24 +11,17 @@ namespace {
 
 // Segments whose pixels are all finished are looked for once in so many pairs.
 constexpr int kPairsPerAliveCheck = 16;
+constexpr std::uint32_t kPairsAhead = 6;
 
-struct alignas(64) TileState {
-  float t[kTilePixels], red[kTilePixels], green[kTilePixels], blue[kTilePixels];
-};
+enum Field { kT, kRed, kGreen, kBlue, kExpected, kMedian };
 
-struct alignas(64) TileDepth {
-  float expected[kTilePixels], median[kTilePixels];
-};
-
-// Pixel offset in TileState of a segment.
-S3D_HD int offset(int segment) { return segment * kLanes; }
-
-SegmentMask still_alive(const TileState& state, SegmentMask alive) {
+template <int kFields>
+SegmentMask still_alive(SegmentFields<kFields>& state, SegmentMask alive) {
   SegmentMask out = 0;
   for (SegmentMask rest = alive; rest != 0; rest &= rest - 1) {
-    const int segment = std::countr_zero(rest);
-    const Lane t = Lane::load(state.t + offset(segment));
-    if (bits(t > Lane(0.0f)) != 0) out |= SegmentMask{1} << segment;
+    const int bit = std::countr_zero(rest);
+    const int segment = (bit / kTilePx) * kColumnRows + bit % kTilePx;
+    if (bits(Lane::load(state.at(segment, kT)) > Lane(0.0f)) != 0) out |= SegmentMask{1} << bit;
   }
   return out;
 }
@@ -36,15 +29,11 @@ SegmentMask still_alive(const TileState& state, SegmentMask alive) {
 template <bool kDepth, bool kWeights, bool kCount>
 void blend_tile(const View& view, const BlendBuffers& b, int index) {
   const Tile tile(view, index);
-  TileState state;
-  TileDepth depth;
-  std::memset(&state, 0, sizeof(state));
-  if constexpr (kDepth) std::memset(&depth, 0, sizeof(depth));
-  for (int segment = 0; segment < kColumns * kTilePx; ++segment)
-    for (int i = 0; i < kLanes; ++i) {
-      const int column = (segment / kTilePx) * kLanes + i, row = segment % kTilePx;
-      state.t[offset(segment) + i] = column < tile.columns && row < tile.rows ? 1.0f : -1.0f;
-    }
+  SegmentFields<kDepth ? 6 : 4> state;
+  state.clear();
+  for (int segment = 0; segment < kColumns * kColumnRows; ++segment) Lane(-1.0f).store(state.at(segment, kT));
+  for (int row = 0; row < tile.rows; ++row)
+    for (int x = 0; x < tile.columns; ++x) state.pixel(x, row, kT) = 1.0f;
   SegmentMask alive = tile.inside();
   std::uint64_t covered = 0, blended = 0;
 
@@ -59,44 +48,51 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
         break;
       }
     }
+    // Records lie at random in memory.
+    __builtin_prefetch(&b.records[b.pairs[std::min(i + kPairsAhead, end - 1)].record]);
     const SplatRecord& r = b.records[b.pairs[i].record];
     const float x = r.x - static_cast<float>(tile.x0), y = r.y - static_cast<float>(tile.y0);
     const SegmentMask mask = touched_segments(r, x, y) & alive;
     b.masks[i] = mask;
     if (mask != 0) fill_row_terms(r, y, terms);
     Lane weight_sum(0.0f), weight_max(0.0f);
-    const Lane red(r.red), green(r.green), blue(r.blue), z(r.z);
-    for (int column = 0; column < kColumns; ++column) {
-      std::uint32_t rows = static_cast<std::uint32_t>(mask >> (16 * column)) & 0xffffu;
-      if (rows == 0) continue;
-      const Lane dx = Lane::load(kRowCentres) + Lane(static_cast<float>(column * kLanes) - x);
-      const Lane quadratic = Lane(r.a2) * dx;
-      for (; rows != 0; rows &= rows - 1) {
-        const int row = std::countr_zero(rows);
-        const int at = offset(16 * column + row);
-        const Lane p = (quadratic + Lane(terms.linear[row])) * dx + Lane(terms.constant[row]);
-        const Lane t = Lane::load(state.t + at);
-        const Blended<Lane> out = blend(p, t);
-        out.next_t.store(state.t + at);
-        (Lane::load(state.red + at) + out.weight * red).store(state.red + at);
-        (Lane::load(state.green + at) + out.weight * green).store(state.green + at);
-        (Lane::load(state.blue + at) + out.weight * blue).store(state.blue + at);
+    const Bundle<2> red(r.red), green(r.green), blue(r.blue), z(r.z);
+    for_walks(mask, [&](auto walk, int column, int first, int last) {
+      using P = Place<decltype(walk)::value>;
+      constexpr Walk kWalk = decltype(walk)::value;
+      const Bundle<2> dx = P::dx(column, x);
+      const Bundle<2> quadratic = Bundle<2>(r.a2) * dx;
+      for (int row = first; row <= last; row += P::kStep) {
+        const Bundle<2> p = (quadratic + P::per_row(terms.linear, row)) * dx + P::per_row(terms.constant, row);
+        const Bundle<2> t = state.template load<kWalk>(column, row, kT);
+        const Blended<Bundle<2>> out = blend(p, t);
+        state.template store<kWalk>(column, row, kT, out.next_t);
+        const auto add = [&](int field, const Bundle<2>& value) {
+          state.template store<kWalk>(column, row, field,
+                                      state.template load<kWalk>(column, row, field) + out.weight * value);
+        };
+        add(kRed, red);
+        add(kGreen, green);
+        add(kBlue, blue);
         if constexpr (kDepth) {
-          (Lane::load(depth.expected + at) + out.weight * z).store(depth.expected + at);
-          const Mask crosses = (t > Lane(0.5f)) & (out.next_t <= Lane(0.5f)) & (out.next_t > Lane(0.0f));
-          select(crosses, z, Lane::load(depth.median + at)).store(depth.median + at);
+          add(kExpected, z);
+          const auto crosses = (t > Bundle<2>(0.5f)) & (out.next_t <= Bundle<2>(0.5f)) & (out.next_t > Bundle<2>(0.0f));
+          state.template store<kWalk>(column, row, kMedian,
+                                      select(crosses, z, state.template load<kWalk>(column, row, kMedian)));
         }
-        if constexpr (kWeights) {
-          weight_sum += out.weight;
-          weight_max = max(weight_max, out.weight);
-        }
-        if constexpr (kCount) {
-          // Pixels outside the image hold exactly -1.
-          covered += std::popcount(bits((p >= Lane(kLog2AlphaMin)) & (t > Lane(-1.0f))));
-          blended += std::popcount(bits(out.weight > Lane(0.0f)));
+        for (int k = 0; k < 2; ++k) {
+          if constexpr (kWeights) {
+            weight_sum += out.weight.v[k];
+            weight_max = max(weight_max, out.weight.v[k]);
+          }
+          if constexpr (kCount) {
+            // Pixels outside the image, and idle ones, hold exactly -1.
+            covered += std::popcount(bits((p.v[k] >= Lane(kLog2AlphaMin)) & (t.v[k] > Lane(-1.0f))));
+            blended += std::popcount(bits(out.weight.v[k] > Lane(0.0f)));
+          }
         }
       }
-    }
+    });
     if constexpr (kWeights) {
       float* pair = b.pair_weights + 2 * static_cast<std::size_t>(b.pairs[i].slot);
       pair[0] = horizontal_sum(weight_sum);
@@ -117,16 +113,13 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
   for (int row = 0; row < tile.rows; ++row) {
     const std::size_t line = static_cast<std::size_t>(tile.y0 + row) * view.width + tile.x0;
     for (int x = 0; x < tile.columns; ++x) {
-      const int at = offset(16 * (x / kLanes) + row) + x % kLanes;
-      const float t = state.t[at] < 0.0f ? -state.t[at] : state.t[at];
+      const float t = abs(state.pixel(x, row, kT));
       float* pixel = b.image + 3 * (line + x);
-      pixel[0] = state.red[at] + t * b.background[0];
-      pixel[1] = state.green[at] + t * b.background[1];
-      pixel[2] = state.blue[at] + t * b.background[2];
+      for (int c = 0; c < 3; ++c) pixel[c] = state.pixel(x, row, kRed + c) + t * b.background[c];
       b.transmittance[line + x] = t;
       if constexpr (kDepth) {
-        b.depth[line + x] = depth.expected[at];
-        b.median_depth[line + x] = depth.median[at];
+        b.depth[line + x] = state.pixel(x, row, kExpected);
+        b.median_depth[line + x] = state.pixel(x, row, kMedian);
       }
     }
   }

@@ -22,6 +22,7 @@ struct LaneSums {
   Lane s, px, py, conic_a, conic_b, conic_c, rgb[3], z;
 };
 
+// slots: the block's first.
 PairGradient sum_slots(const SplatRecord& record, const PairGradient* slots) {
   PairGradient total = {};
   float* sum = &total.s;
@@ -166,8 +167,9 @@ void adam_splat(const AdamBuffers& a, SplatGradient& g, std::int64_t row, int co
   adam_rows(a, 5, 3 * sh_rest * row, g.sh + 3, 3 * (coefficients - 1));
 }
 
-void add_density(const DensitySums& d, const SplatRecord& r, const PairGradient& total, const float* pair_weights,
-                 float v_px, float v_py, const View& view) {
+// pair_weights: the block's first, or null.
+void add_density(const DensitySums& d, const SplatRecord& r, float radius, const PairGradient& total,
+                 const float* pair_weights, float v_px, float v_py, const View& view) {
   // Gradients in normalised image units, as 3DGS's thresholds are: pixels times half the image size.
   const float sx = 0.5f * static_cast<float>(view.width), sy = 0.5f * static_cast<float>(view.height);
   const auto ln2 = static_cast<float>(kLn2);
@@ -176,7 +178,7 @@ void add_density(const DensitySums& d, const SplatRecord& r, const PairGradient&
   d.grad_abs[n] += std::sqrt(ax * ax + ay * ay);
   d.grad[n] += std::sqrt(v_px * v_px * sx * sx + v_py * v_py * sy * sy);
   d.visible[n] += 1.0f;
-  d.radius_max[n] = std::max(d.radius_max[n], r.radius);
+  d.radius_max[n] = std::max(d.radius_max[n], radius);
   if (pair_weights != nullptr) {
     float sum = 0.0f, highest = d.weight_max[n];
     for (std::uint32_t k = 0; k < r.num_pairs; ++k) {
@@ -199,13 +201,16 @@ void finish_backward(const SplatParameters& p, const View& view, const FinishBuf
     const std::int64_t end = std::min(p.count, begin + kBlockSplats);
     if (f.gradients != nullptr) zero_block(begin, end, p.sh_rest, *f.gradients);
     float v_camera[12] = {};
-    for (int first = 0; first < f.block_visible[block]; first += kLanes) {
-      const SplatRecord* records = f.records + begin + first;
+    const std::uint32_t first_slot = f.projected.block_slots[block];
+    const PairGradient* slots = f.slots + first_slot;
+    const float* weights = f.pair_weights == nullptr ? nullptr : f.pair_weights + 2 * static_cast<std::size_t>(first_slot);
+    for (int first = 0; first < f.projected.block_visible[block]; first += kLanes) {
+      const SplatRecord* records = f.projected.records + begin + first;
       LaneRows rows;
-      rows.count = std::min(kLanes, f.block_visible[block] - first);
+      rows.count = std::min(kLanes, f.projected.block_visible[block] - first);
       PairGradient totals[kLanes];
       for (int i = 0; i < kLanes; ++i) rows.row[i] = records[std::min(i, rows.count - 1)].splat;
-      for (int i = 0; i < rows.count; ++i) totals[i] = sum_slots(records[i], f.slots);
+      for (int i = 0; i < rows.count; ++i) totals[i] = sum_slots(records[i], slots);
       const LaneSums sums = load_sums(records, totals, rows.count);
       SplatGradient gradient[kLanes];
       Lane lane_camera[12];
@@ -215,7 +220,7 @@ void finish_backward(const SplatParameters& p, const View& view, const FinishBuf
           for (int i = 0; i < rows.count; ++i) v_camera[k] += lane_camera[k][i];
       for (int i = 0; i < rows.count; ++i) {
         if (f.density != nullptr)
-          add_density(*f.density, records[i], totals[i], f.pair_weights, sums.px[i], sums.py[i], view);
+          add_density(*f.density, records[i], f.projected.tiles[begin + first + i].radius, totals[i], weights, sums.px[i], sums.py[i], view);
         if (f.gradients != nullptr) write_gradient(gradient[i], rows.row[i], coefficients, p.sh_rest, *f.gradients);
         if (f.adam != nullptr) adam_splat(*f.adam, gradient[i], rows.row[i], coefficients, p.sh_rest);
       }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CPU rasteriser's stages, in the order in which they run. The caller owns every buffer.
 //
-//   project          parameters -> records of the visible splats (block by block, gaps between the blocks)
+//   project          parameters -> records of the visible splats (block by block, gaps between the blocks), and how
+//                    many splat-tile pairs there are; the caller makes room for them
 //   sort_by_depth    -> `order`, records front to back, ties by index
-//   count_pairs      -> how many splat-tile pairs there are; the caller makes room
-//   fill_pairs       -> every tile's pairs, front to back
+//   bin              -> every tile's pairs, front to back
 //   blend_forward    -> image
 //   blend_backward   -> one gradient record a pair, in the pair's own slot
 //   finish_backward  -> each visible splat's slots summed in a fixed order, taken through projection and SH, and
@@ -34,15 +34,24 @@ using SegmentMask = std::uint64_t;
 struct alignas(64) SplatRecord {
   float x, y;                // Mean, pixels.
   float a2, b2, c2, log2_o;  // See math/blend.h.
+  float slope, rest, reach;  // Of the ellipse alpha = kAlphaMin: dx = slope dy -+ sqrt(reach - rest dy^2).
   float red, green, blue;    // Clamped at 0.
   float z;
   std::uint32_t splat;       // Row of the parameters.
+  std::uint32_t first_slot;  // Its pairs' slots stand together, counted from the block's first (block_slots).
   std::uint32_t num_pairs;
-  std::uint32_t first_slot;  // Its pairs' slots stand together.
-  std::uint16_t tile_x0, tile_x1, tile_y0, tile_y1;  // Half open, from the bounding box.
-  float radius;              // Larger half size of the bounding box, pixels.
 };
 static_assert(sizeof(SplatRecord) == 64);
+
+// The tiles of the record at the same place: rows y0 .. y0 + rows - 1, columns span[2 j] .. span[2 j + 1] - 1 in row j.
+// Splats that reach over more rows than are kept have their spans worked out again where they are needed.
+inline constexpr int kSpansKept = 6;
+struct alignas(32) SplatTiles {
+  float radius;  // Larger half size of the bounding box, pixels.
+  std::uint16_t y0, rows;
+  std::uint16_t span[2 * kSpansKept];
+};
+static_assert(sizeof(SplatTiles) == 32);
 
 struct Pair {
   std::uint32_t record;
@@ -76,21 +85,24 @@ struct View {
 
 inline int num_blocks(std::int64_t count) { return static_cast<int>((count + kBlockSplats - 1) / kBlockSplats); }
 
-// records: room for `count` rounded up to whole blocks; block_visible [num_blocks]. Returns the number visible.
-std::int64_t project(const SplatParameters& p, const View& view, SplatRecord* records, std::int32_t* block_visible);
+// What projection fills. records, tiles: room for `count` rounded up to whole blocks; block_visible [num_blocks];
+// block_slots [num_blocks + 1]: first slot of each block's pairs, then the number of pairs.
+struct ProjectBuffers {
+  SplatRecord* records;
+  SplatTiles* tiles;
+  std::int32_t* block_visible;
+  std::uint32_t* block_slots;
+};
+// Returns the number of visible splats.
+std::int64_t project(const SplatParameters& p, const View& view, const ProjectBuffers& out);
 
-// order, scratch: [visible] each; keys: [2 * visible].
-void sort_by_depth(const SplatRecord* records, const std::int32_t* block_visible, std::int64_t count,
-                   std::int64_t visible, std::uint32_t* order, std::uint32_t* scratch, std::uint32_t* keys);
+// order [visible]; scratch [3 * visible].
+void sort_by_depth(const ProjectBuffers& projected, std::int64_t count, std::int64_t visible, std::uint32_t* order,
+                   std::uint32_t* scratch);
 
-// histogram [num_blocks(visible), num_tiles]: pairs of a block of the depth order in a tile. Also fills num_pairs of
-// the records. Returns the number of pairs.
-std::int64_t count_pairs(SplatRecord* records, const std::uint32_t* order, std::int64_t visible, const View& view,
-                         std::uint32_t* histogram);
-
-// tile_start [num_tiles + 1], pairs [number of pairs]. Uses the histogram up.
-void fill_pairs(SplatRecord* records, const std::uint32_t* order, std::int64_t visible, const View& view,
-                std::uint32_t* histogram, std::uint32_t* tile_start, Pair* pairs);
+// histogram [num_blocks(visible), num_tiles] is scratch; tile_start [num_tiles + 1]; pairs [number of pairs].
+void bin(const ProjectBuffers& projected, const std::uint32_t* order, std::int64_t visible, const View& view,
+         std::uint32_t* histogram, std::uint32_t* tile_start, Pair* pairs);
 
 struct BlendBuffers {
   const SplatRecord* records;
@@ -137,15 +149,13 @@ struct AdamBuffers {
 };
 
 struct FinishBuffers {
-  const SplatRecord* records;
-  const std::int32_t* block_visible;
+  ProjectBuffers projected;
   const PairGradient* slots;
   const float* pair_weights;  // As above, or null.
   SplatGradients* gradients;  // Exactly one of these two.
   const AdamBuffers* adam;
   const DensitySums* density;  // Or null.
   float* v_camera;             // [num_blocks, 12] rows of [R | t], a block's share; or null.
-  float* means2d;              // [count, 2] or null (gradient mode, forward statistics).
 };
 void finish_backward(const SplatParameters& p, const View& view, const FinishBuffers& f);
 

@@ -3,8 +3,12 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
+#include <type_traits>
 
 #include "cpu/raster.h"
+#include "math/bundle.h"
 
 namespace s3d {
 
@@ -31,10 +35,81 @@ struct Tile {
 alignas(64) inline constexpr float kRowCentres[16] = {0.5f, 1.5f, 2.5f,  3.5f,  4.5f,  5.5f,  6.5f,  7.5f,
                                                       8.5f, 9.5f, 10.5f, 11.5f, 12.5f, 13.5f, 14.5f, 15.5f};
 
-// What a splat's quadratic form needs in each row of the tile: dy, b2 dy, and c2 dy^2 + log2(opacity).
+// What a splat's quadratic form needs in each row of the tile: dy, b2 dy, and c2 dy^2 + log2(opacity). One row more
+// than the tile has, for the idle one.
 struct alignas(64) RowTerms {
-  float dy[kTilePx], linear[kTilePx], constant[kTilePx];
+  float dy[kTilePx + kLanes], linear[kTilePx + kLanes], constant[kTilePx + kLanes];
+  RowTerms() { std::memset(this, 0, sizeof(*this)); }
 };
+
+// How a splat's rows are walked: two groups of lanes at a time (math/bundle.h), either both halves of one row (where a
+// row is two groups and the splat touches both), or two rows of one column. A column has an idle row below it, whose
+// pixels are finished, so that an odd last row needs no case of its own.
+inline constexpr int kColumnRows = kTilePx + 1;
+enum class Walk { kRows, kHalves };
+
+template <Walk kWalk>
+struct Place {
+  // Lane group k of a turn that starts at (column, row).
+  static constexpr int kStep = kWalk == Walk::kRows ? 2 : 1;
+  S3D_HD static int segment(int column, int row, int k) {
+    return kWalk == Walk::kRows ? column * kColumnRows + row + k : k * kColumnRows + row;
+  }
+  S3D_HD static Bundle<2> per_row(const float* values, int row) {
+    Bundle<2> out;
+    for (int k = 0; k < 2; ++k) out.v[k] = Lane(values[kWalk == Walk::kRows ? row + k : row]);
+    return out;
+  }
+  // x: the splat's mean from the tile's left edge.
+  S3D_HD static Bundle<2> dx(int column, float x) {
+    Bundle<2> out;
+    for (int k = 0; k < 2; ++k)
+      out.v[k] = Lane::load(kRowCentres) + Lane(static_cast<float>((kWalk == Walk::kRows ? column : k) * kLanes) - x);
+    return out;
+  }
+};
+
+// One float for every pixel of a tile and of the idle rows, `kFields` of them side by side for each segment: what a
+// segment needs is close together, and no two fields are a multiple of 4 KB apart.
+template <int kFields>
+struct alignas(64) SegmentFields {
+  float data[kColumns * kColumnRows * kFields * kLanes];
+
+  S3D_HD float* at(int segment, int field) { return data + (segment * kFields + field) * kLanes; }
+  template <Walk kWalk>
+  S3D_HD Bundle<2> load(int column, int row, int field) {
+    Bundle<2> out;
+    for (int k = 0; k < 2; ++k) out.v[k] = Lane::load(at(Place<kWalk>::segment(column, row, k), field));
+    return out;
+  }
+  template <Walk kWalk>
+  S3D_HD void store(int column, int row, int field, const Bundle<2>& value) {
+    for (int k = 0; k < 2; ++k) value.v[k].store(at(Place<kWalk>::segment(column, row, k), field));
+  }
+  // The pixel at (x, row) of the tile.
+  S3D_HD float& pixel(int x, int row, int field) { return at(kColumnRows * (x / kLanes) + row, field)[x % kLanes]; }
+  void clear() {
+    std::memset(data, 0, sizeof(data));
+  }
+};
+
+// Calls f(walk, column, first row, last row) for each walk that covers the segments of `mask`.
+template <class F>
+S3D_HD void for_walks(SegmentMask mask, F&& f) {
+  if constexpr (kColumns == 2) {
+    const auto left = static_cast<std::uint32_t>(mask & 0xffffu), right = static_cast<std::uint32_t>(mask >> 16);
+    if (left != 0 && right != 0) {
+      const std::uint32_t rows = left | right;
+      f(std::integral_constant<Walk, Walk::kHalves>{}, 0, std::countr_zero(rows), 31 - std::countl_zero(rows));
+      return;
+    }
+  }
+  for (int column = 0; column < kColumns; ++column) {
+    const std::uint32_t rows = static_cast<std::uint32_t>(mask >> (16 * column)) & 0xffffu;
+    if (rows != 0)
+      f(std::integral_constant<Walk, Walk::kRows>{}, column, std::countr_zero(rows), 31 - std::countl_zero(rows));
+  }
+}
 
 // y: the splat's mean from the tile's top edge.
 S3D_HD void fill_row_terms(const SplatRecord& r, float y, RowTerms& terms) {
@@ -49,14 +124,11 @@ S3D_HD void fill_row_terms(const SplatRecord& r, float y, RowTerms& terms) {
 // The segments that hold a pixel centre inside the ellipse, conservatively by a hundredth of a pixel.
 // x, y: the splat's mean from the tile's corner.
 S3D_HD SegmentMask touched_segments(const SplatRecord& r, float x, float y) {
-  const float inv_a = -1.0f / r.a2;  // a2 < 0.
-  const Lane slope(0.5f * r.b2 * inv_a);
-  const Lane rest((r.c2 - 0.25f * r.b2 * r.b2 / r.a2) * inv_a);  // Negative.
-  const Lane reach((r.log2_o - static_cast<float>(kLog2AlphaMin)) * inv_a);
+  const Lane slope(r.slope), rest(r.rest), reach(r.reach);
   SegmentMask mask = 0;
   for (int first = 0; first < kTilePx; first += kLanes) {
     const Lane dy = Lane::load(kRowCentres + first) - Lane(y);
-    const Lane square = rest * dy * dy + reach;
+    const Lane square = reach - rest * dy * dy;
     const Lane half = sqrt(max(square, Lane(0.0f))) + Lane(0.01f);
     const Lane middle = Lane(x) + slope * dy;
     const Lane left = middle - half, right = middle + half;

@@ -107,10 +107,27 @@ S3D_HD LaneMask<N> operator~(LaneMask<N> a) { return {~a.v}; }
 
 template <int N>
 S3D_HD Lanes<N> select(LaneMask<N> mask, Lanes<N> a, Lanes<N> b) { return {mask.v ? a.v : b.v}; }
+// x86 has instructions for exactly a < b ? a : b, which compilers use only where NaN is ruled out.
 template <int N>
-S3D_HD Lanes<N> min(Lanes<N> a, Lanes<N> b) { return {a.v < b.v ? a.v : b.v}; }
+S3D_HD Lanes<N> min(Lanes<N> a, Lanes<N> b) {
+#if defined(__AVX512F__)
+  if constexpr (N == 16) return {(typename Lanes<N>::V)_mm512_min_ps((__m512)a.v, (__m512)b.v)};
+#endif
+#if defined(__AVX2__)
+  if constexpr (N == 8) return {(typename Lanes<N>::V)_mm256_min_ps((__m256)a.v, (__m256)b.v)};
+#endif
+  return {a.v < b.v ? a.v : b.v};
+}
 template <int N>
-S3D_HD Lanes<N> max(Lanes<N> a, Lanes<N> b) { return {a.v > b.v ? a.v : b.v}; }
+S3D_HD Lanes<N> max(Lanes<N> a, Lanes<N> b) {
+#if defined(__AVX512F__)
+  if constexpr (N == 16) return {(typename Lanes<N>::V)_mm512_max_ps((__m512)a.v, (__m512)b.v)};
+#endif
+#if defined(__AVX2__)
+  if constexpr (N == 8) return {(typename Lanes<N>::V)_mm256_max_ps((__m256)a.v, (__m256)b.v)};
+#endif
+  return {a.v > b.v ? a.v : b.v};
+}
 template <int N>
 S3D_HD Lanes<N> abs(Lanes<N> a) {
   typedef typename LaneMask<N>::V I;
@@ -156,6 +173,11 @@ S3D_HD std::uint32_t bits(LaneMask<N> m) {
 }
 
 namespace detail {
+inline constexpr float kExp2Shift = 12582912.0f;
+inline constexpr int kExp2Count = 6;
+inline constexpr float kExp2Terms[kExp2Count] = {0.0013276472454890609f, 0.009675541892647743f, 0.05550713092088699f,
+                                                 0.24022120237350464f,   0.6931469440460205f,   1.0000001192092896f};
+
 template <int N>
 S3D_HD Lanes<N> add_exponent(Lanes<N> x, typename LaneMask<N>::V n) {
   typedef typename LaneMask<N>::V I;
@@ -169,14 +191,10 @@ template <int N>
 S3D_HD Lanes<N> exp2(Lanes<N> x) {
   typedef typename LaneMask<N>::V I;
   // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
-  const Lanes<N> shifted = x + Lanes<N>(12582912.0f);
-  const Lanes<N> f = x - (shifted - Lanes<N>(12582912.0f));
-  Lanes<N> y = Lanes<N>(0.0013276472454890609f);
-  y = y * f + Lanes<N>(0.009675541892647743f);
-  y = y * f + Lanes<N>(0.05550713092088699f);
-  y = y * f + Lanes<N>(0.24022120237350464f);
-  y = y * f + Lanes<N>(0.6931469440460205f);
-  y = y * f + Lanes<N>(1.0000001192092896f);
+  const Lanes<N> shifted = x + Lanes<N>(detail::kExp2Shift);
+  const Lanes<N> f = x - (shifted - Lanes<N>(detail::kExp2Shift));
+  Lanes<N> y(detail::kExp2Terms[0]);
+  for (int i = 1; i < detail::kExp2Count; ++i) y = y * f + Lanes<N>(detail::kExp2Terms[i]);
   return detail::add_exponent(y, (I)shifted.v);
 }
 

@@ -23,6 +23,9 @@ from sparse3d.errors import BackendError, DataError
 from sparse3d.kernels.types import RasterSettings
 
 RECORD_BYTES = 64
+TILES_BYTES = 32
+# Words of a record (cpu/raster.h) that are read here.
+RECORD_SPLAT, RECORD_NUM_PAIRS = 13, 15
 SLOT_FLOATS = 12
 # Instruction sets, best first, with what torch calls the processor that has them.
 _LEVELS = {"v4": ("AVX512",), "v3": ("AVX512", "AVX2"), "base": ("AVX512", "AVX2", "DEFAULT"), "neon": ("DEFAULT", "SVE256")}
@@ -124,8 +127,11 @@ class Pass:
     blend: object
     visible: int
     num_pairs: int
+    projected: object
     records: Tensor
+    tiles: Tensor
     block_visible: Tensor
+    block_slots: Tensor
     pairs: Tensor
     tile_start: Tensor
     masks: Tensor
@@ -205,17 +211,20 @@ class Rasterizer:
         )
         blocks = math.ceil(count / m.block_splats)
         records = take("records", blocks * m.block_splats * RECORD_BYTES, torch.uint8)
+        tiles = take("tiles", blocks * m.block_splats * TILES_BYTES, torch.uint8)
         block_visible = take("block_visible", blocks, torch.int32)
-        visible = m.project(list(parameters), view, records, block_visible)
+        block_slots = take("block_slots", blocks + 1, torch.int32)
+        projected = m.project_buffers(records, tiles, block_visible, block_slots)
+        visible = m.project(list(parameters), view, projected)
+        num_pairs = int(block_slots[blocks])
         self.stage("project")
         order = take("order", visible, torch.int32)
-        m.sort_by_depth(records, block_visible, count, visible, order, take("sort", 3 * visible, torch.int32))
+        m.sort_by_depth(projected, count, visible, order, take("sort", 3 * visible, torch.int32))
         self.stage("sort")
         histogram = take("histogram", math.ceil(visible / m.block_splats) * view.num_tiles, torch.int32)
-        num_pairs = m.count_pairs(records, order, visible, view, histogram)
         tile_start = take("tile_start", view.num_tiles + 1, torch.int32)
         pairs = take("pairs", 2 * num_pairs, torch.int32)
-        m.fill_pairs(records, order, visible, view, histogram, tile_start, pairs)
+        m.bin(projected, order, visible, view, histogram, tile_start, pairs)
         self.stage("bin")
         masks = take("masks", 8 * num_pairs, torch.uint8)
         tile_used = take("tile_used", view.num_tiles, torch.int32)
@@ -231,7 +240,7 @@ class Rasterizer:
         m.blend_forward(view, blend)
         self.stage("blend")
         return Pass(
-            view, blend, visible, num_pairs, records, block_visible, pairs, tile_start, masks, tile_used,
+            view, blend, visible, num_pairs, projected, records, tiles, block_visible, block_slots, pairs, tile_start, masks, tile_used,
             image, transmittance, depth, median, weights, background,
         )  # fmt: skip
 
@@ -270,7 +279,7 @@ class Rasterizer:
         blocks = done.block_visible.numel()
         shares = self.arena.take("v_camera", 12 * blocks, torch.float32) if camera else None
         module().finish_backward(
-            list(parameters), done.view, done.records, done.block_visible, slots, done.pair_weights,
+            list(parameters), done.view, done.projected, slots, done.pair_weights,
             list(gradients), list(adam), list(step_sizes), list(constants), list(density), shares,
         )  # fmt: skip
         self.stage("finish")

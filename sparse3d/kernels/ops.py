@@ -31,7 +31,7 @@ def _forward(
     _scatter_statistics(done, means2d, radii, weight_sum, weight_max)
     depth = done.depth if done.depth is not None else empty
     median = done.median_depth if done.median_depth is not None else empty.clone()
-    saved = [done.records, done.block_visible, done.pairs, done.tile_start, done.masks, done.tile_used]
+    saved = [done.records, done.tiles, done.block_visible, done.block_slots, done.pairs, done.tile_start, done.masks, done.tile_used]
     return [done.image, 1.0 - done.transmittance, depth, median, means2d, radii, weight_sum, weight_max,
             done.transmittance, *saved]  # fmt: skip
 
@@ -45,15 +45,13 @@ def _scatter_statistics(done: cpu.Pass, means2d: Tensor, radii: Tensor, weight_s
     lane = torch.arange(floats.shape[1])[None, :] < done.block_visible[:, None]
     rows = floats[lane]
     words = rows.view(torch.int32)
-    splat = words[:, 10].long()
+    splat = words[:, cpu.RECORD_SPLAT].long()
     means2d[splat] = rows[:, 0:2]
-    radii[splat] = rows[:, 15]
+    radii[splat] = done.tiles.view(torch.float32).view(blocks, -1, cpu.TILES_BYTES // 4)[lane][:, 0]
     if done.pair_weights is not None and done.num_pairs > 0:
-        pair_splat = torch.repeat_interleave(splat, words[:, 11].long())
-        first = torch.repeat_interleave(words[:, 12].long(), words[:, 11].long())
-        start = torch.repeat_interleave(torch.cumsum(words[:, 11].long(), 0) - words[:, 11].long(), words[:, 11].long())
-        slot = first + torch.arange(pair_splat.numel()) - start
-        weights = done.pair_weights.view(-1, 2)[slot]
+        # Slots stand in the order of the records.
+        pair_splat = torch.repeat_interleave(splat, words[:, cpu.RECORD_NUM_PAIRS].long())
+        weights = done.pair_weights.view(-1, 2)
         weight_sum.index_add_(0, pair_splat, weights[:, 0])
         weight_max.scatter_reduce_(0, pair_splat, weights[:, 1], "amax")
 
@@ -74,14 +72,15 @@ def _rasterize_vjp(
     width: int, height: int, sh_degree: int, antialias: bool, near: float, depth: bool, stats: bool,
 ) -> list[Tensor]:  # fmt: skip
     m = cpu.module()
-    transmittance, records, block_visible, pairs, tile_start, masks, tile_used = saved
+    transmittance, records, tiles, block_visible, block_slots, pairs, tile_start, masks, tile_used = saved
+    projected = m.project_buffers(records, tiles, block_visible, block_slots)
     view = m.make_view(cam_from_world, intrinsics, width, height, sh_degree, antialias, near)
     expected = depth_image if depth else None
     blend = m.blend_buffers(
         records, pairs, tile_start, masks, tile_used, image, transmittance, expected, expected, None, background, None
     )
     done = cpu.Pass(
-        view, blend, 0, pairs.numel() // 2, records, block_visible, pairs, tile_start, masks, tile_used,
+        view, blend, 0, pairs.numel() // 2, projected, records, tiles, block_visible, block_slots, pairs, tile_start, masks, tile_used,
         image, transmittance, expected, expected, None, background,
     )  # fmt: skip
     rasterizer = cpu.Rasterizer(cpu.FreshArena())
@@ -106,12 +105,11 @@ def _setup(ctx, inputs, output) -> None:  # noqa: ANN001
 
 
 def _backward(ctx, grads):  # noqa: ANN001, ANN202
-    *tensors, image, depth, transmittance, r, b, p, t, k, u = ctx.saved_tensors
+    tensors, (image, depth, *saved) = ctx.saved_tensors[:9], ctx.saved_tensors[9:]
     parameters, (cam_from_world, intrinsics, background) = list(tensors[:6]), tensors[6:]
     v_image, v_alpha, v_depth = (g.contiguous() for g in grads[:3])
     *gradients, v_pose, v_background = _rasterize_vjp(
-        parameters, cam_from_world, intrinsics, background, [transmittance, r, b, p, t, k, u],
-        image, depth, v_image, v_alpha, v_depth, *ctx.settings,
+        parameters, cam_from_world, intrinsics, background, saved, image, depth, v_image, v_alpha, v_depth, *ctx.settings,
     )  # fmt: skip
     return gradients, v_pose, None, v_background, *([None] * len(ctx.settings))
 

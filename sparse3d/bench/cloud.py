@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The splats that `bench step` times: a scene's points, jittered copies of them up to the count asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparse3d.scene.init_splats import init_splats
+from sparse3d.scene.neighbours import nearest_distances
+from sparse3d.scene.records import Points
+from sparse3d.splats import Splats
+
+# Standard deviation of the random higher harmonics: about what a trained scene has.
+_SH_SPREAD = 0.1
+
+
+def bench_splats(points: Points, count: int, sh_degree: int, seed: int) -> Splats:
+    """`count` round splats: the points (a random subset where there are more), then copies of random points moved by a
+    normal of their own spacing. Scale: mean distance to the 3 nearest neighbours; opacity 0.1; random harmonics."""
+    rng = np.random.default_rng(seed)
+    if count <= len(points):
+        index = np.sort(rng.choice(len(points), count, replace=False))
+        xyz, rgb = points.xyz[index], points.rgb[index]
+    else:
+        spacing = nearest_distances(points.xyz, 3).mean(axis=1)
+        index = rng.integers(0, len(points), count - len(points))
+        jitter = rng.standard_normal((len(index), 3)) * spacing[index, None]
+        xyz = np.concatenate([points.xyz, points.xyz[index] + jitter]).astype(np.float32)
+        rgb = np.concatenate([points.rgb, points.rgb[index]]).astype(np.float32)
+    splats = init_splats(Points(xyz, rgb), sh_degree, opacity=0.1, seed=seed)
+    harmonics = rng.standard_normal(tuple(splats.shN.shape)) * _SH_SPREAD
+    splats.shN.copy_(splats.shN.new_tensor(harmonics))
+    return splats
