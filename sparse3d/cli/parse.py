@@ -65,14 +65,19 @@ def option_names(kind: type[A], prog: str, default: A | None = None) -> list[str
 def _reason(screen: str) -> str:
     """tyro's framed screen as one sentence: colours, frames, titles and its own pointer to --help taken out."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", screen)
-    # A rule between two parts of the screen ends the message; what follows repeats the help.
-    inside = [line.strip("│ ") for line in plain.splitlines() if line.startswith("│")]
-    rule = next((i for i, line in enumerate(inside) if set(line) == {"─"}), len(inside))
-    text = " ".join(line for line in inside[:rule] if line)
+    # The title ends with the frame's upper edge (or, where the terminal has no such signs, a rule), the message with a
+    # rule; what follows repeats the help.
+    lines = [line.strip("│ ") for line in plain.splitlines()]
+    edges = [i for i, line in enumerate(lines) if line and (line[0] in "╭╰" or set(line) <= {"─", "-"})]
+    first, last = (edges[0] + 1, edges[1]) if len(edges) > 1 else (0, len(lines))
+    text = " ".join(line for line in lines[first:last] if line)
     missing = re.match(r"Missing from [^:]*: (.*)", text)
     if missing:
         names = re.findall(r"(?:^|\(required\) )(\S+)", missing[1])
         return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
+    lacking = re.match(r"Missing value for argument '(\S+)'", text)
+    if lacking:
+        return f"{lacking[1]} needs a value after it"
     text = re.split(r" Got errors:| Argument helptext:", text)[0]
     value = re.match(r"Error parsing (\S+): no type matching (\S+) could be instantiated from \['(.*)'\]", text)
     if value:
