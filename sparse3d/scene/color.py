@@ -70,7 +70,8 @@ def to_srgb8(image: Image.Image, data: bytes | None = None) -> tuple[NDArray[np.
 
 def _apply_profile(image: Image.Image, profile: bytes) -> NDArray[np.uint8]:
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if source.profile.xcolor_space.strip() == "RGB" and image.mode != "RGB":
+    space = getattr(source.profile, "xcolor_space", "").strip()  # Pillow's stub gives the profile a wrong type.
+    if space == "RGB" and image.mode != "RGB":
         image = image.convert("RGB")
     try:
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -143,6 +143,18 @@ class ImageStore:
             assert worker is not None
             worker.submit(self._prefetch_one, index)
 
+    def preload(self, indices: Sequence[int], progress: Callable[[str, float], None] | None = None) -> None:
+        """Decode these photos now, as many as the budget holds, so that the first round of training does not wait for
+        them. Raises DataError for a damaged one."""
+        for count, index in enumerate(indices, start=1):
+            before = self._cached_bytes
+            self._ready(index)
+            if progress:
+                progress("decoding photos", count / len(indices))
+            # The next one, if as large, would displace another.
+            if self._cached_bytes + (self._cached_bytes - before) > self._budget_bytes:
+                return
+
     def close(self) -> None:
         """Stop the background thread and forget the decoded photos; the store may still be used afterwards."""
         with self._lock:
@@ -206,8 +218,9 @@ class ImageStore:
         keep = self._read_mask(photo, alpha)
         if is_distorted(source):
             map_x, map_y, valid = self._maps_for(source)
-            rgb = remap(rgb, map_x, map_y)
-            alpha = None if alpha is None else remap(alpha, map_x, map_y)
+            shrinks = 2 * self._cameras[index].width <= source.width
+            rgb = remap(rgb, map_x, map_y, shrinks=shrinks)
+            alpha = None if alpha is None else remap(alpha, map_x, map_y, shrinks=shrinks)
             keep = None if keep is None else remap(keep.astype(np.uint8) * 255, map_x, map_y) >= MASK_LEVEL
             if valid is not None:
                 keep = valid if keep is None else keep & valid

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -41,7 +40,7 @@ def load_scene(
     photos, more = find_masks(parsed.root, parsed.photos)
     notes += more + _photo_notes(photos, cfg)
     if cfg.alpha == "mask":
-        photos = tuple(replace(p, alpha_is_mask=p.mask_path is None) for p in photos)
+        photos = tuple(replace(p, alpha_is_mask=p.mask_path is None and photo_info(p.path).has_alpha) for p in photos)
     split = split_views(
         [p.name for p in photos],
         [p.split for p in photos],
@@ -49,6 +48,7 @@ def load_scene(
         test_every=cfg.test_every,
         protocol=cfg.protocol,
     )
+    notes += (split.note,)
     source = "given"
     points = parsed.points
     if all(photo.camera is None for photo in photos):
@@ -57,7 +57,6 @@ def load_scene(
     elif points is not None:
         points, more = _without_leak(points, parsed, split)
         notes += more
-    notes += (split.note,)
     if cfg.points is not None:
         cloud = read_points(cfg.points)
         points = Points(cloud.xyz, cloud.rgb)
@@ -124,7 +123,7 @@ def fit_cameras(photos: Sequence[Photo]) -> tuple[tuple[Photo, ...], tuple[str, 
             camera = camera.resized(width, height)
         out.append(replace(photo, camera=camera, upright=upright))
     notes = tuple(
-        f"cameras are for {old}, the photos found are {new}: intrinsics of {count} photos multiplied by {ratio}"
+        f"cameras are for {old}, the photos found are {new}: intrinsics multiplied by {ratio}, photos: {count}"
         for (old, new, ratio), count in ratios.items()
     )
     return tuple(out), notes
@@ -168,15 +167,15 @@ def _photo_notes(photos: Sequence[Photo], cfg: SceneConfig) -> tuple[str, ...]:
     profiles = Counter(info.profile for info in infos if info.profile)
     broken = profiles.pop("unreadable", 0)
     for name, count in sorted(profiles.items()):
-        notes.append(f"{count} photos have the colour profile {name}: converted to sRGB")
+        notes.append(f"photos with the colour profile {name}, converted to sRGB: {count}")
     if broken:
-        notes.append(f"{broken} photos have an unreadable colour profile: taken as sRGB")
+        notes.append(f"photos with an unreadable colour profile, taken as sRGB: {broken}")
     transparent = sum(info.has_alpha for info in infos)
     if transparent:
-        notes.append(f"{transparent} photos have an alpha channel: composited over {cfg.background}")
+        notes.append(f"photos with an alpha channel, composited over {cfg.background}: {transparent}")
     distorted = sum(p.camera is not None and is_distorted(p.camera) for p in photos)
     if distorted:
-        notes.append(f"{distorted} photos are undistorted")
+        notes.append(f"photos undistorted: {distorted}")
     return tuple(notes)
 
 
@@ -195,27 +194,18 @@ def _with_reconstruction(
 ) -> tuple[tuple[Photo, ...], Split, Points, str, tuple[str, ...]]:
     """Cameras and points by structure from motion. Photos that neither train nor test are left out, and so are those
     that could not be placed; the split is renumbered."""
-    # Imported here: it brings pycolmap, which scenes with cameras do not need.
+    # Imported here: it brings much that scenes with cameras do not need.
     from sparse3d.scene.sfm import SfmConfig, reconstruct
 
-    used = sorted(set(split.train) | set(split.test))
+    used = sorted({*split.train, *split.test})
     photos = tuple(replace(photos[i], upright=True) for i in used)
-    train = [used.index(i) for i in split.train]
-    result = reconstruct(
-        photos, train, SfmConfig(seed=cfg.seed), workdir or Path(tempfile.mkdtemp(prefix="sparse3d-")), progress
-    )
+    train = {used.index(i) for i in split.train}
+    result = reconstruct(photos, sorted(train), SfmConfig(seed=cfg.seed), workdir, progress)
     kept = [k for k, photo in enumerate(photos) if photo.name in result.cameras]
-    lost = [photo.name for photo in photos if photo.name not in result.cameras]
-    notes = tuple(result.notes)
-    if lost:
-        notes += (f"{len(lost)} of {len(photos)} photos could not be placed and are left out: {_some(lost)}",)
     placed = tuple(replace(photos[k], camera=result.cameras[photos[k].name]) for k in kept)
-    train_placed = tuple(new for new, k in enumerate(kept) if k in set(train))
-    test_placed = tuple(new for new, k in enumerate(kept) if k not in set(train))
-    if not train_placed:
-        raise DataError("structure from motion placed none of the training photos; take more photos that overlap")
-    return placed, replace(split, train=train_placed, test=test_placed), result.points, result.camera_source, notes
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    renumbered = replace(
+        split,
+        train=tuple(new for new, k in enumerate(kept) if k in train),
+        test=tuple(new for new, k in enumerate(kept) if k not in train),
+    )
+    return placed, renumbered, result.points, result.camera_source, result.notes

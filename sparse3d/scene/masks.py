@@ -31,7 +31,7 @@ def find_masks(root: Path, photos: tuple[Photo, ...]) -> tuple[tuple[Photo, ...]
         count = sum(path is not None for path in found)
         if not count:
             continue
-        without = "" if count == len(photos) else f"; {len(photos) - count} photos have none and count everywhere"
+        without = "" if count == len(photos) else "; those without count everywhere"
         note = f"masks for {count} of {len(photos)} photos in {folder.name}/ (white = keep){without}"
         masked = tuple(replace(p, mask_path=path) for p, path in zip(photos, found, strict=True))
         return masked, (note,)

@@ -7,7 +7,9 @@ import io
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -20,6 +22,8 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", "
 # reach 200. The same limit for every thread, so it is set once.
 Image.MAX_IMAGE_PIXELS = 600_000_000
 _ORIENTATION_TAG = 0x0112
+# Programs append data after a photo's end; a thumbnail's end marker lies far before that.
+_TAIL_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,12 @@ def decode(path: Path, *, upright: bool = True) -> tuple[NDArray[np.uint8], NDAr
     """rgb [H,W,3] sRGB and alpha [H,W] or None, 8 bits. Raises DataError naming the file where it is damaged."""
     with _open(path) as image:
         try:
-            data = _bytes_if_wide_png(path, image)
-            if data is None:
-                image.load()
-            rgb, alpha = to_srgb8(image, data)
+            rgb, alpha = _plain_jpeg(path, image), None
+            if rgb is None:
+                data = _bytes_if_wide_png(path, image)
+                if data is None:
+                    image.load()
+                rgb, alpha = to_srgb8(image, data)
             orientation = int(image.getexif().get(_ORIENTATION_TAG, 1) or 1) if upright else 1
         except (OSError, ValueError, SyntaxError, EOFError, MemoryError, RuntimeError) as error:
             raise DataError(
@@ -90,18 +96,38 @@ def decode(path: Path, *, upright: bool = True) -> tuple[NDArray[np.uint8], NDAr
 
 
 def looks_complete(path: Path) -> bool:
-    """Whether the end of a JPEG or PNG file is there; True for other kinds, which are found out when decoded.
+    """Whether a JPEG or PNG file has its end, and a WebP, HEIC or AVIF file the size it states; True for other kinds.
 
-    It reads the file's last bytes only, so that a half-copied photo is found before a long training and not in it.
+    It reads few bytes only, so that a half-copied photo is found before a long training and not in it.
     """
     with path.open("rb") as file:
-        head = file.read(8)
-        if not head.startswith((b"\xff\xd8", b"\x89PNG")):
-            return True
+        head = file.read(16)
         size = file.seek(0, io.SEEK_END)
-        file.seek(max(0, size - 65536))
-        tail = file.read()
-    return (b"\xff\xd9" in tail) if head.startswith(b"\xff\xd8") else (b"IEND" in tail)
+        if head.startswith((b"\xff\xd8", b"\x89PNG")):
+            file.seek(max(0, size - _TAIL_BYTES))
+            return (b"\xff\xd9" if head.startswith(b"\xff\xd8") else b"IEND") in file.read()
+        if head.startswith(b"RIFF"):
+            return 8 + int.from_bytes(head[4:8], "little") <= size
+        if head[4:8] == b"ftyp":
+            return _boxes_end(file, size)
+    return True
+
+
+def _boxes_end(file: BinaryIO, size: int) -> bool:
+    """Whether the boxes of an ISO media file (HEIC, AVIF) end where the file does."""
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length == 0:
+            return True
+        if length < 8:
+            return False
+        at += length
+    return at == size
 
 
 def composite(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, background: str) -> NDArray[np.uint8]:
@@ -133,6 +159,18 @@ def _register_heif() -> None:
     import pi_heif
 
     pi_heif.register_heif_opener()
+
+
+def _plain_jpeg(path: Path, image: Image.Image) -> NDArray[np.uint8] | None:
+    """A JPEG of three channels and without a foreign colour profile, decoded by OpenCV: the same bits as Pillow's in a
+    third of the time. None for others, and for a file without its end, of which OpenCV would return the half."""
+    if image.format not in ("JPEG", "MPO") or image.mode != "RGB" or profile_name(image) not in (None, "unreadable"):
+        return None
+    data = path.read_bytes()
+    if b"\xff\xd9" not in data[-_TAIL_BYTES:]:
+        return None
+    rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if rgb is None else rgb.astype(np.uint8, copy=False)
 
 
 def _bytes_if_wide_png(path: Path, image: Image.Image) -> bytes | None:

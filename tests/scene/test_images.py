@@ -84,7 +84,7 @@ def test_masks_are_found_thresholded_and_shrunk(tmp_path: Path) -> None:
     Image.fromarray(grey).save(tmp_path / "masks" / "001.png.png")
     scene = load_scene(tmp_path)
     assert scene.has_masks
-    assert "masks for 2 of 3 photos in masks/ (white = keep); 1 photos have none and count everywhere" in scene.notes
+    assert "masks for 2 of 3 photos in masks/ (white = keep); those without count everywhere" in scene.notes
     for index in (0, 1):
         mask = scene.images.mask(index)
         assert mask is not None
@@ -151,6 +151,20 @@ def test_a_photo_larger_than_the_budget_still_comes_out(tmp_path: Path) -> None:
     assert store.cached_bytes == 0
 
 
+def test_preload_stops_at_the_budget(tmp_path: Path) -> None:
+    store = make_store(tmp_path, makers.cameras(6, 400, 300), cache_mb=1)
+    told: list[float] = []
+    store.preload([4, 5, 0, 1], lambda what, share: told.append(share))
+    assert told == [0.25, 0.5]
+    assert store.cached_bytes == 2 * 400 * 300 * 3
+    whole = make_store(tmp_path, makers.cameras(6, 400, 300))
+    whole.preload(range(6))
+    assert whole.cached_bytes == 6 * 400 * 300 * 3
+    for path in tmp_path.iterdir():
+        path.unlink()
+    np.testing.assert_array_equal(whole.rgb8(5), makers.picture(400, 300, 5))
+
+
 def test_many_threads_and_prefetch_give_the_same_pixels(tmp_path: Path) -> None:
     store = make_store(tmp_path, makers.cameras(8, 400, 300), cache_mb=1)
     expected = [makers.picture(400, 300, k) for k in range(8)]
@@ -198,7 +212,7 @@ def test_distorted_photo_is_undistorted_with_opencv_as_witness(tmp_path: Path) -
     extra = dict(zip(("k1", "k2", "p1", "p2"), camera.distortion, strict=True))
     makers.write_transforms(tmp_path, [camera], **extra)
     scene = load_scene(tmp_path)
-    assert "1 photos are undistorted" in scene.notes
+    assert "photos undistorted: 1" in scene.notes
     pinhole = scene.cameras[0]
     assert (pinhole.width, pinhole.height, pinhole.distortion) == (160, 120, ())
     shift = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])

@@ -84,8 +84,8 @@ def test_notes_on_profiles_and_alpha(tmp_path: Path) -> None:
     picture = np.dstack([makers.picture(64, 48), np.full((48, 64), 200, np.uint8)])
     Image.fromarray(picture).save(tmp_path / "images" / "000.png", icc_profile=b"broken")
     notes = load_scene(tmp_path, SceneConfig(background="black")).notes
-    assert "1 photos have an alpha channel: composited over black" in notes
-    assert "1 photos have an unreadable colour profile: taken as sRGB" in notes
+    assert "photos with an alpha channel, composited over black: 1" in notes
+    assert "photos with an unreadable colour profile, taken as sRGB: 1" in notes
 
 
 def test_other_files_are_counted_in_one_line(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_other_files_are_counted_in_one_line(tmp_path: Path) -> None:
     for name in ("IMG.dng", "IMG2.dng", "notes.txt", "Makefile"):
         (tmp_path / "images" / name).touch()
     notes = load_scene(tmp_path).notes
-    about = [note for note in notes if "not photos" in note]
-    assert about == ["4 files in images are not photos and are passed over (.dng, .txt, no suffix)"]
+    about = [note for note in notes if "no photos" in note]
+    assert about == ["files in images that are no photos, passed over: 4 (.dng, .txt, no suffix)"]
 
 
 def test_no_torch_needed_for_settings() -> None:

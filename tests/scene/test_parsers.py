@@ -322,8 +322,8 @@ def test_pose_files(tmp_path: Path) -> None:
     scene = load_scene(tmp_path)
     assert scene.kind == "pose_files"
     assert_projects_alike(scene, [cams[0], cams[2]])
-    assert "1 of 4 photos have a pose that is not finite and are left out" in scene.notes
-    assert "1 of 4 photos have no file in pose/ and are left out, first 003.png" in scene.notes
+    assert "photos left out, as their pose is not finite: 1 of 4" in scene.notes
+    assert "photos left out, as they have no file in pose/: 1 of 4, first 003.png" in scene.notes
 
 
 def test_which_kind_wins_and_kind_overrides(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_orient_keeps_unknown_values() -> None:
     np.testing.assert_array_equal(orient(PICTURE, 9), PICTURE)
 
 
-def linear_profile() -> bytes:
+def swapped_profile() -> bytes:
     """An RGB profile whose red and blue primaries are exchanged, so that ignoring it cannot pass."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     tags = {}
@@ -139,7 +139,7 @@ def linear_profile() -> bytes:
 
 
 def test_embedded_profile_is_converted_to_srgb(tmp_path: Path) -> None:
-    path = saved(tmp_path / "swapped.png", Image.fromarray(PICTURE), icc_profile=linear_profile())
+    path = saved(tmp_path / "swapped.png", Image.fromarray(PICTURE), icc_profile=swapped_profile())
     assert photo_info(path).profile is not None
     rgb, _ = decode(path)
     assert np.abs(rgb.astype(int) - PICTURE[:, :, ::-1]).max() <= 3
@@ -162,7 +162,7 @@ def test_composite_over_white_and_black() -> None:
     np.testing.assert_array_equal(composite(rgb, alpha, "black")[0, 1], [0, 0, 0])
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif", "a.avif"])
 def test_truncated_photo_is_named(tmp_path: Path, name: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     path = saved(tmp_path / name, Image.fromarray(noise))
@@ -171,8 +171,35 @@ def test_truncated_photo_is_named(tmp_path: Path, name: str) -> None:
         path.write_bytes(data[:length])
         with pytest.raises(DataError, match=rf"photo .*{name} cannot be (decoded|opened).*replace it or remove it"):
             decode(path)
-    if name != "a.webp" and name != "a.tif":
-        assert not looks_complete(path)
+    assert looks_complete(path) is (name == "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif", "a.avif", "a.bmp"])
+def test_whole_photo_looks_complete(tmp_path: Path, name: str) -> None:
+    assert looks_complete(saved(tmp_path / name, Image.fromarray(PICTURE)))
+
+
+def test_truncated_heic_is_named(tmp_path: Path) -> None:
+    data = (Path(__file__).parent / "data" / "tiny.heic").read_bytes()
+    path = tmp_path / "IMG_1.HEIC"
+    path.write_bytes(data)
+    assert looks_complete(path)
+    path.write_bytes(data[: len(data) // 2])
+    assert not looks_complete(path)
+    with pytest.raises(DataError, match=r"IMG_1\.HEIC cannot be (decoded|opened)"):
+        decode(path)
+
+
+def test_opencv_and_pillow_decode_a_jpeg_alike(tmp_path: Path) -> None:
+    large = picture(200, 150)
+    for options in ({"quality": 85}, {"quality": 60, "subsampling": 0}, {"quality": 75, "progressive": True}):
+        path = saved(tmp_path / "a.jpg", Image.fromarray(large), **options)
+        np.testing.assert_array_equal(decode(path)[0], np.asarray(Image.open(path)))
+
+
+def test_jpeg_with_a_profile_is_converted(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", Image.fromarray(PICTURE), quality=97, subsampling=0, icc_profile=swapped_profile())
+    assert np.abs(decode(path)[0].astype(int) - PICTURE[:, :, ::-1]).mean() < 3
 
 
 def test_not_a_photo_empty_and_missing(tmp_path: Path) -> None:

@@ -144,7 +144,8 @@ def others_note(others: list[Path], folder: Path) -> tuple[str, ...]:
     if not others:
         return ()
     kinds = sorted({path.suffix.lower() or "no suffix" for path in others})
-    return (f"{len(others)} files in {folder.name or folder} are not photos and are passed over ({', '.join(kinds)})",)
+    where = folder.name or str(folder)
+    return (f"files in {where} that are no photos, passed over: {len(others)} ({', '.join(kinds)})",)
 
 
 def by_name(photos: Sequence[Photo], where: str) -> tuple[Photo, ...]:

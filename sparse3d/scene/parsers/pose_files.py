@@ -74,10 +74,11 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     notes = others_note(others, folder)
     if without:
         notes += (
-            f"{len(without)} of {len(files)} photos have no file in {poses.name}/ and are left out, first {without[0]}",
+            f"photos left out, as they have no file in {poses.name}/: {len(without)} of {len(files)}, "
+            f"first {without[0]}",
         )
     if lost:
-        notes += (f"{lost} of {len(files)} photos have a pose that is not finite and are left out",)
+        notes += (f"photos left out, as their pose is not finite: {lost} of {len(files)}",)
     return ParsedScene("pose_files", root, by_name(photos, str(root)), notes=notes)
 
 
