@@ -60,7 +60,8 @@ def assert_rigid(cameras: list[Camera]) -> None:
 
 
 def test_look_at_point_is_where_the_axes_meet() -> None:
-    assert np.allclose(look_at_point(ring([0, 50, 100, 200])), TARGET, atol=0.01)
+    # The pull towards the point ahead is a thousandth of the axes' weight.
+    assert np.allclose(look_at_point(ring([0, 50, 100, 200])), TARGET, atol=0.05)
     assert np.linalg.norm(look_at_point(ring(list(range(0, 360, 15)), noise=0.1)) - TARGET) < 0.1
 
 

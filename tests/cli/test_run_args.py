@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Defaults < preset < stored run < command line; a value given by hand wins even where it equals a default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sparse3d import config as configs
+from sparse3d.cli.parse import parse
+from sparse3d.cli.run_args import changed_settings, run_config, with_layers
+from sparse3d.cli.train import Args, default_out
+from sparse3d.errors import UsageError
+from sparse3d.train.config import RunConfig, TrainConfig
+
+
+def settings(*words: str) -> RunConfig:
+    return run_config(parse(Args, words, prog="train", default=with_layers(Args, words)))
+
+
+def test_presets_are_below_values_given_by_hand() -> None:
+    fast = configs.resolve(RunConfig(), [configs.preset("fast")])
+    assert fast.train.steps != TrainConfig().steps
+    assert settings("x", "--preset", "fast").train == fast.train
+    assert settings("x", "--preset=fast").preset == "fast"
+    by_hand = settings("x", "--preset", "fast", "--steps", str(TrainConfig().steps))
+    assert by_hand.train.steps == TrainConfig().steps
+    assert by_hand.train.density == fast.train.density
+
+
+def test_both_backgrounds_and_the_one_seed() -> None:
+    cfg = settings("x", "--background", "black", "--train-background", "random", "--seed", "7")
+    assert (cfg.scene.background, cfg.train.background) == ("black", "random")
+    assert (cfg.scene.seed, cfg.train.seed) == (7, 7)
+
+
+def test_nested_flags_and_types() -> None:
+    cfg = settings("x", "--density.cap", "123", "--exposure.enabled", "--rates.means", "1e-3", "--views", "22,25,28")
+    assert cfg.train.density.cap == 123
+    assert cfg.train.exposure.enabled
+    assert cfg.train.rates.means == 1e-3
+    assert cfg.scene.views == "22,25,28"
+    assert type(cfg.train) is TrainConfig
+
+
+def test_scene_path_is_kept_absolute() -> None:
+    assert Path(settings("some/scene").scene_path).is_absolute()
+
+
+def test_changed_settings_name_what_is_not_default() -> None:
+    changed = changed_settings(settings("x", "--max-side", "100", "--density.cap", "5"))
+    assert "scene.max_side=100" in changed
+    assert "train.density.cap=5" in changed
+    assert not any(text.startswith("scene_path") for text in changed)
+
+
+def test_resume_starts_from_the_stored_settings(tmp_path: Path) -> None:
+    stored = settings("x", "--preset", "fast", "--steps", "77", "--max-side", "64")
+    (tmp_path / "config.toml").write_text(configs.to_toml(stored))
+    words = ("--out", str(tmp_path), "--resume", "--threads", "2")
+    again = settings(*words)
+    assert again.scene_path == stored.scene_path
+    assert (again.preset, again.train.steps, again.scene.max_side) == ("fast", 77, 64)
+    assert again.train.threads == 2
+    with pytest.raises(UsageError, match="began with fast"):
+        settings(*words, "--preset", "quality")
+
+
+def test_default_run_folders_have_plain_names(tmp_path: Path) -> None:
+    for scene, start in [("My Phötos (1)", "My_Phötos_1"), ("fox", "fox"), ("...", "scene")]:
+        path = tmp_path / scene
+        path.mkdir()
+        out = default_out(path)
+        assert out.parent == Path("runs")
+        assert out.name.startswith(f"{start}-2"), out
+    assert default_out(tmp_path / "fox" / "transforms.json").name.startswith("fox-")
+    assert default_out(tmp_path / "clip.mp4").name.startswith("clip-")
