@@ -25,15 +25,18 @@ WIDTH, HEIGHT, FOCAL = 480, 270, 415.0  # 60 degrees across.
 VIEWS = 24
 SEED = 20261121
 JPEG_QUALITY = 83  # 24 photos in less than a megabyte; progressive saves another twentieth.
+# Photo 0 stands this many places into the arc: every 8th is held out, and a held-out end would be extrapolation.
+FIRST_PLACE = 4
 DEPTH_EVERY = 8  # The held-out photos (index % 8 == 0) carry a depth picture.
 LOOK_AT = np.array([0.0, 0.03, 0.05])
 
 
 def camera(i: int) -> View:
     """View i: along an arc of 150 degrees in front of the table, at two heights in turn, with a hand's irregularity."""
-    rng = np.random.default_rng((SEED, i))
-    azimuth = np.deg2rad(-75 + 150 * i / (VIEWS - 1) + rng.uniform(-1.5, 1.5))
-    height = (0.50 if i % 2 == 0 else 0.86) + rng.uniform(-0.03, 0.03)
+    place = (i + FIRST_PLACE) % VIEWS
+    rng = np.random.default_rng((SEED, place))
+    azimuth = np.deg2rad(-75 + 150 * place / (VIEWS - 1) + rng.uniform(-1.5, 1.5))
+    height = (0.50 if place % 2 == 0 else 0.86) + rng.uniform(-0.03, 0.03)
     radius = 1.18 + rng.uniform(-0.06, 0.06)
     position = np.array([radius * np.sin(azimuth), -radius * np.cos(azimuth), height])
     forward = LOOK_AT + rng.uniform(-0.03, 0.03, 3) - position
@@ -56,7 +59,7 @@ def opengl_world_from_cam(view: View) -> NDArray[np.floating]:
 
 def make_view(out: Path, i: int, grid: int) -> str:
     shapes, view, name = world.build(), camera(i), f"view_{i:02d}"
-    picture = render(shapes, view, grid, SEED + i)
+    picture = render(shapes, view, grid, SEED + (i + FIRST_PLACE) % VIEWS)
     pixels = np.rint(picture * 255).astype(np.uint8)
     Image.fromarray(pixels).save(out / "images" / f"{name}.jpg", quality=JPEG_QUALITY, progressive=True, optimize=True)
     depth, objects = depth_and_objects(shapes, view)
