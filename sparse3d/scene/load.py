@@ -200,7 +200,8 @@ def _with_reconstruction(
     used = sorted({*split.train, *split.test})
     photos = tuple(replace(photos[i], upright=True) for i in used)
     train = {used.index(i) for i in split.train}
-    result = reconstruct(photos, sorted(train), SfmConfig(seed=cfg.seed), workdir, progress)
+    settings = SfmConfig(seed=cfg.seed, cameras="all" if cfg.views == "all" else "train")
+    result = reconstruct(photos, sorted(train), settings, workdir, progress)
     kept = [k for k, photo in enumerate(photos) if photo.name in result.cameras]
     placed = tuple(replace(photos[k], camera=result.cameras[photos[k].name]) for k in kept)
     renumbered = replace(

@@ -18,6 +18,7 @@ from sparse3d.scene import SceneConfig, load_scene
 from sparse3d.scene.load import fit_cameras
 from sparse3d.scene.records import Photo
 from tests.scene import makers
+from tests.scene.epipolar import median_epipolar_px
 
 
 def test_two_photos_of_different_size(tmp_path: Path) -> None:
@@ -341,3 +342,35 @@ def test_every_error_is_ours(tmp_path: Path) -> None:
                 _ = load_scene(root).images[0]
             path.write_bytes(whole)
         assert load_scene(root).images[0].shape == (48, 64, 3)
+
+
+def test_sample_scene_agrees_with_its_cameras(sample_scene: Path) -> None:
+    scene = load_scene(sample_scene)
+    assert (scene.kind, len(scene.train), len(scene.test)) == ("transforms", 21, 3)
+    median, count = median_epipolar_px(scene, 0, 1)
+    assert count > 50
+    assert median < 0.25
+
+
+def test_photos_without_cameras_get_them_and_those_not_placed_leave(sample_scene: Path, tmp_path: Path) -> None:
+    # Six neighbours of the sample scene, and a photo that shows something else: it cannot be placed.
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    for k in range(6):
+        with Image.open(sample_scene / "images" / f"view_{k:02d}.jpg") as photo:
+            photo.reduce(2).save(folder / f"IMG_{k}.png")
+    Image.fromarray(makers.picture(240, 135)).save(folder / "IMG_2b.png")
+    scene = load_scene(folder, SceneConfig(test_every=6, max_side=120), workdir=tmp_path / "run")
+    assert scene.kind == "photos"
+    assert scene.camera_source == "sfm_train"
+    # IMG_0 and IMG_5 are held out (positions 0 and 6 of the seven).
+    assert scene.names == tuple(f"IMG_{k}.png" for k in range(6))
+    assert (scene.train, scene.test) == ((1, 2, 3, 4), (0, 5))
+    assert any("IMG_2b.png" in note for note in scene.notes)
+    assert scene.points is not None
+    assert len(scene.points) > 50
+    assert [tuple(scene.images[k].shape) for k in (0, 5)] == [(68, 120, 3)] * 2
+    # Used again from the run folder: the same cameras, bit for bit.
+    again = load_scene(folder, SceneConfig(test_every=6, max_side=120), workdir=tmp_path / "run")
+    for a, b in zip(scene.cameras, again.cameras, strict=True):
+        np.testing.assert_array_equal(a.cam_from_world, b.cam_from_world)

@@ -17,7 +17,7 @@ from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.registry import Registry
 from sparse3d.scene.config import SceneConfig
-from sparse3d.scene.photo_files import list_photos, photo_info
+from sparse3d.scene.photo_files import photo_info
 from sparse3d.scene.records import ParsedScene, Photo
 
 
@@ -114,14 +114,6 @@ def camera_from_projection(
     k = k / k[2, 2]
     pose = rigid(rotation, translation, where)
     return Camera(width, height, k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5, pose, name=name), float(k[0, 1])
-
-
-def photos_in(folder: Path, what: str) -> list[Path]:
-    """Sorted photos of a folder. Raises DataError where there are none."""
-    photos, _ = list_photos(folder)
-    if not photos:
-        raise DataError(f"{folder}: holds no photos ({what} needs them there)")
-    return photos
 
 
 def stored_size(path: Path) -> tuple[int, int]:
