@@ -63,6 +63,7 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
   const std::uint32_t begin = b.tile_start[index], end = b.tile_start[index + 1];
   const std::uint32_t used_end = begin + b.tile_used[index];
   RowTerms terms;
+  RowValues alphas, odds;
   for (std::uint32_t i = begin; i < used_end; ++i) {
     PairGradient& slot = g.slots[b.pairs[i].slot];
     const SegmentMask mask = b.masks[i];
@@ -80,26 +81,28 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
     Lane sums[12];
     for (Lane& sum : sums) sum = Lane(0.0f);
     const Bundle<2> red(r.red), green(r.green), blue(r.blue), z(r.z);
-    for_walks(mask, [&](auto walk, int column, int first, int last) {
+    for_walks(mask, [&](auto walk, int column, int first, int last) S3D_INLINE {
       using P = Place<decltype(walk)::value>;
       constexpr Walk kWalk = decltype(walk)::value;
       const Bundle<2> dx = P::dx(column, x);
-      const Bundle<2> quadratic = Bundle<2>(r.a2) * dx;
+      walk_alphas<P>(r, terms, dx, first, last, [&](int row, const Bundle<2>& alpha) S3D_INLINE {
+        alphas.store<P>(row, alpha);
+        odds.store<P>(row, splat_odds(alpha));
+      });
       // Within a walk a lane's dx stays the same, so the moments in x wait until its end.
       Bundle<2> s(0.0f), sy(0.0f), syy(0.0f);
       Lane v_red_sum(0.0f), v_green_sum(0.0f), v_blue_sum(0.0f);
       for (int row = first; row <= last; row += P::kStep) {
-        const auto load = [&](int field) { return state.template load<kWalk>(column, row, field); };
-        const Bundle<2> linear = P::per_row(terms.linear, row);
-        const Bundle<2> p = (quadratic + linear) * dx + P::per_row(terms.constant, row);
-        const Blended<Bundle<2>> out = blend(p, load(kT));
+        const auto load = [&](int field) S3D_INLINE { return state.template load<kWalk>(column, row, field); };
+        const Bundle<2> alpha = alphas.load<P>(row);
+        const Composited<Bundle<2>> out = composite(alpha, load(kT));
         state.template store<kWalk>(column, row, kT, out.next_t);
         const Bundle<2> v_red = load(kRed), v_green = load(kGreen), v_blue = load(kBlue);
         Bundle<2> shade = red * v_red + green * v_green + blue * v_blue;
         if constexpr (kDepth) shade = shade + z * load(kDepthGradient);
         const Bundle<2> behind = load(kBehind) - out.weight * shade;
         state.template store<kWalk>(column, row, kBehind, behind);
-        const Bundle<2> v = blend_vjp(out, shade, behind);
+        const Bundle<2> v = composite_vjp(out, alpha, odds.load<P>(row), shade, behind);
         const Bundle<2> dy = P::per_row(terms.dy, row);
         const Bundle<2> v_dy = v * dy;
         s = s + v;
@@ -110,7 +113,8 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
         accumulate(v_blue_sum, out.weight, v_blue);
         if constexpr (kDepth) accumulate(sums[9], out.weight, load(kDepthGradient));
         if constexpr (kAbsolute) {
-          accumulate(sums[10], abs(v * (quadratic + quadratic + linear)));
+          const Bundle<2> quadratic = Bundle<2>(r.a2) * dx;
+          accumulate(sums[10], abs(v * (quadratic + quadratic + P::per_row(terms.linear, row))));
           accumulate(sums[11], abs(v * (Bundle<2>(r.b2) * dx + Bundle<2>(2.0f * r.c2) * dy)));
         }
       }

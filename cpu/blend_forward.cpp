@@ -40,6 +40,7 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
   const std::uint32_t begin = b.tile_start[index], end = b.tile_start[index + 1];
   std::uint32_t used = end - begin;
   RowTerms terms;
+  RowValues alphas;
   for (std::uint32_t i = begin; i < end; ++i) {
     if (((i - begin) % kPairsPerAliveCheck) == kPairsPerAliveCheck - 1 && !kCount) {
       alive = still_alive(state, alive);
@@ -57,17 +58,17 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
     if (mask != 0) fill_row_terms(r, y, terms);
     Lane weight_sum(0.0f), weight_max(0.0f);
     const Bundle<2> red(r.red), green(r.green), blue(r.blue), z(r.z);
-    for_walks(mask, [&](auto walk, int column, int first, int last) {
+    for_walks(mask, [&](auto walk, int column, int first, int last) S3D_INLINE {
       using P = Place<decltype(walk)::value>;
       constexpr Walk kWalk = decltype(walk)::value;
       const Bundle<2> dx = P::dx(column, x);
-      const Bundle<2> quadratic = Bundle<2>(r.a2) * dx;
+      walk_alphas<P>(r, terms, dx, first, last, [&](int row, const Bundle<2>& alpha) S3D_INLINE { alphas.store<P>(row, alpha); });
       for (int row = first; row <= last; row += P::kStep) {
-        const Bundle<2> p = (quadratic + P::per_row(terms.linear, row)) * dx + P::per_row(terms.constant, row);
+        const Bundle<2> alpha = alphas.load<P>(row);
         const Bundle<2> t = state.template load<kWalk>(column, row, kT);
-        const Blended<Bundle<2>> out = blend(p, t);
+        const Composited<Bundle<2>> out = composite(alpha, t);
         state.template store<kWalk>(column, row, kT, out.next_t);
-        const auto add = [&](int field, const Bundle<2>& value) {
+        const auto add = [&](int field, const Bundle<2>& value) S3D_INLINE {
           state.template store<kWalk>(column, row, field,
                                       state.template load<kWalk>(column, row, field) + out.weight * value);
         };
@@ -87,7 +88,7 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
           }
           if constexpr (kCount) {
             // Pixels outside the image, and idle ones, hold exactly -1.
-            covered += std::popcount(bits((p.v[k] >= Lane(kLog2AlphaMin)) & (t.v[k] > Lane(-1.0f))));
+            covered += std::popcount(bits((alpha.v[k] > Lane(0.0f)) & (t.v[k] > Lane(-1.0f))));
             blended += std::popcount(bits(out.weight.v[k] > Lane(0.0f)));
           }
         }

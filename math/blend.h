@@ -10,37 +10,41 @@
 
 namespace s3d {
 
+// Opacity that a splat shows to a pixel: 0 where it is too faint to be blended, kAlphaMax at most.
+template <class T>
+S3D_HD T splat_alpha(T p) {
+  return select(p >= T(kLog2AlphaMin), min(exp2(p), T(kAlphaMax)), T(0.0));
+}
+
 // One pixel's transmittance t in front of the splat. A pixel that is finished holds -t.
 template <class T>
-struct Blended {
-  T alpha;    // Masked: 0 where the splat is not blended.
-  T raw;      // 2^p before the clamp at kAlphaMax.
-  T weight;   // alpha * t.
+struct Composited {
+  T weight;  // alpha * t, or 0 where the splat would end the pixel or the pixel is finished.
   T next_t;
 };
 
 template <class T>
-S3D_HD Blended<T> blend(T p, T t) {
-  Blended<T> out;
-  out.raw = exp2(p);
-  const T alpha = select(p >= T(kLog2AlphaMin), min(out.raw, T(kAlphaMax)), T(0.0));
+S3D_HD Composited<T> composite(T alpha, T t) {
   const T weight = alpha * t;
   const T next = t - weight;
   // A finished pixel's t is negative, so it stays finished.
   const auto stop = next < T(kTransmittanceStop);
-  out.alpha = select(stop, T(0.0), alpha);
-  out.weight = select(stop, T(0.0), weight);
-  out.next_t = select(stop, negative(t), next);
-  return out;
+  return {select(stop, T(0.0), weight), select(stop, negative(t), next)};
+}
+
+// alpha / (1 - alpha): how strongly a change of ln(alpha) dims what lies behind.
+template <class T>
+S3D_HD T splat_odds(T alpha) {
+  return alpha / (T(1.0) - alpha);
 }
 
 // d loss / d ln(alpha). shade: the pixel's gradient dotted with what the splat adds per unit weight (colour, depth).
 // behind: the same dot product summed over everything behind the splat, weights included, background too.
-// Zero where alpha was clamped: the clamp is flat.
+// Zero where the splat is not blended, and where alpha was clamped: the clamp is flat.
 template <class T>
-S3D_HD T blend_vjp(const Blended<T>& b, T shade, T behind) {
-  const T v = b.weight * shade - behind * (b.alpha / (T(1.0) - b.alpha));
-  return select(b.raw > T(kAlphaMax), T(0.0), v);
+S3D_HD T composite_vjp(const Composited<T>& c, T alpha, T odds, T shade, T behind) {
+  const auto lively = (c.weight > T(0.0)) & (alpha < T(kAlphaMax));
+  return select(lively, c.weight * shade - behind * odds, T(0.0));
 }
 
 }  // namespace s3d

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// K independent lane groups taken through a formula together, operation by operation.
-//
-// A blend is a chain of some 75 cycles of dependent operations. An out-of-order core's scheduler holds one or two such
-// chains, so one group after the other leaves most of its units idle; side by side, K chains overlap (measured on Zen 3,
-// K = 2: backward 25.7 -> see docs/speed.md).
+// K independent lane groups taken through a formula together, operation by operation, so that their chains of
+// dependent operations overlap.
 #pragma once
 
 #include "math/lane.h"
@@ -89,8 +86,7 @@ S3D_HD Bundle<K> exp2(Bundle<K> a) {
   typedef typename Mask::V I;
   Bundle<K> shifted = a + Bundle<K>(detail::kExp2Shift);
   const Bundle<K> f = a - (shifted - Bundle<K>(detail::kExp2Shift));
-  Bundle<K> y(detail::kExp2Terms[0]);
-  for (int i = 1; i < detail::kExp2Count; ++i) y = y * f + Bundle<K>(detail::kExp2Terms[i]);
+  Bundle<K> y = detail::exp2_polynomial(f);
   for (int k = 0; k < K; ++k) y.v[k] = detail::add_exponent(y.v[k], (I)shifted.v[k].v);
   return y;
 }

@@ -9,3 +9,10 @@
 #else
 #define S3D_HD inline __attribute__((always_inline))
 #endif
+
+// For lambdas: the inner loops' captured values must end up in registers.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define S3D_INLINE
+#else
+#define S3D_INLINE __attribute__((always_inline))
+#endif
