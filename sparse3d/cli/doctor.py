@@ -101,7 +101,7 @@ def _backends() -> dict[str, dict[str, Any]]:
     card = f"torch sees {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else "torch sees no CUDA device"
     out["cuda"] = {"found": False, "why": f"{card}; this version has no CUDA kernels"}
     try:
-        from sparse3d.render.video import require_encoder
+        from sparse3d.cli.video import require_encoder
 
         require_encoder()
         out["video (libx264)"] = {"found": True, "why": "H.264 in MP4"}

@@ -65,7 +65,7 @@ def main(words: Sequence[str]) -> int:
     if not is_video and out.is_dir() and any(out.iterdir()) and not args.overwrite:
         raise UsageError(f"{out}: is not empty; add --overwrite to write into it all the same, or choose another --out")
     from sparse3d import formats
-    from sparse3d.render import video
+    from sparse3d.cli import video
 
     if is_video:
         video.require_encoder()

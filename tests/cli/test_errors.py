@@ -25,7 +25,7 @@ Words = list[str | Path]
 
 
 def splats_file(path: Path, n: int = 3) -> Path:
-    parameters = [torch.zeros(n, 3), torch.ones(n, 4), torch.zeros(n, 3), torch.zeros(n), torch.zeros(n, 1, 3)]
+    parameters = (torch.zeros(n, 3), torch.ones(n, 4), torch.zeros(n, 3), torch.zeros(n), torch.zeros(n, 1, 3))
     formats.write(path, Splats(*parameters, torch.zeros(n, 0, 3)))
     return path
 

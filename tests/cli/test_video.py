@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sparse3d.cli.video import write_pictures, write_video
 from sparse3d.errors import DataError
-from sparse3d.render.video import write_pictures, write_video
 
 
 def frames(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
