@@ -65,12 +65,12 @@ class DensityConfig:
     """Last addition, as a fraction of the run."""
     every: int = 100
     """Steps between changes; fewer in a short run, so that ten changes fit between start and stop."""
-    grad_threshold: float = 8e-4
+    grad_threshold: float = 2e-3
     """adaptive: mean absolute positional gradient (AbsGS), in units of the normalised image, above which a splat is
     densified."""
     clone_scale: float = 0.01
     """adaptive: splats larger than this times the scene's extent are split, smaller ones cloned."""
-    growth: float = 0.5
+    growth: float = 0.2
     """adaptive: one change adds at most this fraction of the splats there are, those of the highest gradient first."""
     prune_opacity: float = 0.005
     """adaptive: splats with less opacity are removed. mcmc: they count as dead and are relocated."""

@@ -14,7 +14,8 @@ from PIL import Image
 
 from sparse3d.errors import DataError
 from sparse3d.live import Slot
-from sparse3d.scene.records import Scene
+from sparse3d.scene.images import ImageStore
+from sparse3d.scene.records import Photo, Scene
 from sparse3d.splats import Splats
 from sparse3d.train.camera_opt import se3_exp
 from sparse3d.train.config import CameraOptConfig, DensityConfig, ExposureConfig, ScheduleConfig, TrainConfig
@@ -172,6 +173,21 @@ def test_one_camera_trains(tiny_scene: Scene):
     events, splats = run_to_end(replace(tiny_scene, train=(0,)), replace(CONFIG, steps=20))
     assert isinstance(events[-1], Finished)
     assert all(bool(torch.isfinite(tensor).all()) for _, tensor in splats.named())
+
+
+def test_photos_of_different_sizes_train_together(tiny_photos: Path, tmp_path: Path):
+    for path in tiny_photos.glob("*.png"):
+        with Image.open(path) as picture:
+            size = (64, 64) if int(path.stem) % 2 else (50, 37)
+            picture.resize(size, Image.Resampling.BOX).save(tmp_path / path.name)
+    cams = [c if i % 2 else c.resized(50, 37) for i, c in enumerate(tiny.cameras())]
+    scene = tiny.scene(tmp_path)
+    photos = [Photo(c.name, tmp_path / c.name, c, upright=True) for c in cams]
+    mixed = replace(scene, cameras=tuple(cams), images=ImageStore(photos, cams))
+    events, _ = run_to_end(mixed, CONFIG)
+    final = next(event for event in events if isinstance(event, Evaluated))
+    assert final.psnr is not None
+    assert final.psnr > 20
 
 
 def test_stopping_saves_and_ends(tiny_scene: Scene, tmp_path: Path):
