@@ -360,7 +360,9 @@ def test_photos_without_cameras_get_them_and_those_not_placed_leave(sample_scene
         with Image.open(sample_scene / "images" / f"view_{k:02d}.jpg") as photo:
             photo.reduce(2).save(folder / f"IMG_{k}.png")
     Image.fromarray(makers.picture(240, 135)).save(folder / "IMG_2b.png")
-    scene = load_scene(folder, SceneConfig(test_every=6, max_side=120), workdir=tmp_path / "run")
+    # Views given by hand: the held-out photos may not help to find the cameras.
+    cfg = SceneConfig(views="1,2,3,4,5", test_every=6, max_side=120)
+    scene = load_scene(folder, cfg, workdir=tmp_path / "run")
     assert scene.kind == "photos"
     assert scene.camera_source == "sfm_train"
     # IMG_0 and IMG_5 are held out (positions 0 and 6 of the seven).
@@ -371,6 +373,6 @@ def test_photos_without_cameras_get_them_and_those_not_placed_leave(sample_scene
     assert len(scene.points) > 50
     assert [tuple(scene.images[k].shape) for k in (0, 5)] == [(68, 120, 3)] * 2
     # Used again from the run folder: the same cameras, bit for bit.
-    again = load_scene(folder, SceneConfig(test_every=6, max_side=120), workdir=tmp_path / "run")
+    again = load_scene(folder, cfg, workdir=tmp_path / "run")
     for a, b in zip(scene.cameras, again.cameras, strict=True):
         np.testing.assert_array_equal(a.cam_from_world, b.cam_from_world)
