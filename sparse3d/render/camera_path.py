@@ -37,7 +37,7 @@ def look_at_point(cameras: Sequence[Camera]) -> Vector:
 
 
 def orbit(cameras: Sequence[Camera], num_frames: int) -> list[Camera]:
-    """Around the point the cameras look at, at their median height and distance, looking at it.
+    """Around the point the cameras look at, looking at it, at the height and distance of the cameras on that side.
 
     A full turn (the last frame is one step before the first) where the photos surround the point; else there and back
     over the arc that was photographed. Raises DataError without cameras or frames.
@@ -48,14 +48,15 @@ def orbit(cameras: Sequence[Camera], num_frames: int) -> list[Camera]:
     up = _up(cameras)
     right, ahead = _plane(up, centres.mean(axis=0) - target)
     offsets = centres - target
-    height = float(np.median(offsets @ up))
-    radius = float(np.median(np.hypot(offsets @ right, offsets @ ahead)))
-    if radius < 1e-9:
-        radius = max(abs(height), float(np.linalg.norm(offsets, axis=1).max()), 1e-3)
-    angles = _orbit_angles(np.arctan2(offsets @ right, offsets @ ahead), num_frames)
+    heights, radii = offsets @ up, np.hypot(offsets @ right, offsets @ ahead)
+    if np.median(radii) < 1e-9:
+        radii = np.full_like(radii, max(float(np.linalg.norm(offsets, axis=1).max()), 1e-3))
+    azimuths = np.arctan2(offsets @ right, offsets @ ahead)
+    angles, width = _orbit_angles(azimuths, num_frames)
     lens = _middle_lens(cameras)
     out = []
     for i, angle in enumerate(angles):
+        height, radius = (_around(angle, azimuths, values, width) for values in (heights, radii))
         eye = target + height * up + radius * (math.sin(angle) * right + math.cos(angle) * ahead)
         out.append(replace(lens, cam_from_world=look_at(eye, target, up), name=f"orbit {i}"))
     return out
@@ -161,19 +162,28 @@ def _plane(up: Vector, towards: Vector) -> tuple[Vector, Vector]:
     return np.cross(up, ahead), ahead
 
 
-def _orbit_angles(azimuths: Vector, num_frames: int) -> Vector:
+def _around(angle: float, azimuths: Vector, values: Vector, width: float) -> float:
+    """The mean of `values` around `angle`, weighted by a Gaussian: smooth, and near what was photographed."""
+    apart = (azimuths - angle + np.pi) % (2 * np.pi) - np.pi
+    exponent = -0.5 * (apart / width) ** 2
+    weights = np.exp(exponent - exponent.max())
+    return float((weights * values).sum() / weights.sum())
+
+
+def _orbit_angles(azimuths: Vector, num_frames: int) -> tuple[Vector, float]:
+    """Angles of the frames, and the width over which heights and distances of the cameras are evened out."""
     ordered = np.sort(azimuths)
     gaps = np.diff(np.append(ordered, ordered[0] + 2 * np.pi))
     widest = int(gaps.argmax())
     if gaps[widest] < _LARGEST_GAP_RAD:
-        return ordered[0] + np.arange(num_frames) * (2 * np.pi / num_frames)
+        return ordered[0] + np.arange(num_frames) * (2 * np.pi / num_frames), math.radians(30.0)
     start = ordered[(widest + 1) % len(ordered)]
     arc = 2 * np.pi - gaps[widest]
     # One camera, or all at one azimuth: a small swing shows depth and stays near what was seen.
     if arc < math.radians(10.0):
         start, arc = start + arc / 2 - math.radians(5.0), math.radians(10.0)
     phase = np.arange(num_frames) * (2 * np.pi / num_frames)
-    return start + arc * (0.5 - 0.5 * np.cos(phase))
+    return start + arc * (0.5 - 0.5 * np.cos(phase)), arc / 4
 
 
 def _knots(centres: Vector, quats: Vector) -> Vector:

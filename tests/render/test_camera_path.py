@@ -101,6 +101,17 @@ def test_orbit_stays_on_the_photographed_arc_and_returns() -> None:
     assert np.abs(centre_pixels(path, look_at_point(cameras)) - [32.0, 24.0]).max() < 1e-6
 
 
+def test_orbit_follows_the_distance_of_the_photos_smoothly() -> None:
+    near, far = ring([0, 10, 20, 30], radius=3.0), ring([60, 70, 80, 90], radius=6.0)
+    path = orbit(near + far, 80)
+    assert_rigid(path)
+    centre = look_at_point(near + far)
+    distances = np.array([np.linalg.norm(c.position - centre) for c in path])
+    assert abs(distances[0] - np.linalg.norm(near[0].position - centre)) < 0.3
+    assert abs(distances[40] - np.linalg.norm(far[-1].position - centre)) < 0.3
+    assert np.abs(np.diff(distances)).max() < 0.3, "a tenth of the difference a frame at most"
+
+
 @pytest.mark.parametrize("degrees", [[0.0], [0.0, 0.0], [90.0, 90.0, 90.0]])
 def test_orbit_of_one_place_swings_a_little(degrees: list[float]) -> None:
     path = orbit(ring(degrees), 10)
