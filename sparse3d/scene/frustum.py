@@ -52,8 +52,8 @@ def focus_distance(cameras: Sequence[Camera]) -> float:
 def near_far(cameras: Sequence[Camera], points: Points | None = None) -> tuple[float, float]:
     """Depths between which the scene lies, in world units, from training cameras and their points only.
 
-    With at least 20 points in view: the 1st and 99th percentile of their depths, widened to 0.8 and 1.25 times. Without:
-    a quarter and four times the focus distance.
+    With at least 20 points in view: the 1st and 99th percentile of their depths, widened to 0.8 and 1.25 times.
+    Without: a quarter and four times the focus distance.
     """
     if points is not None and len(points):
         depths = [z[_inside(camera, xy, z)] for camera in cameras for xy, z in [camera.project(points.xyz)]]

@@ -29,10 +29,10 @@ _SCALE_CLIP = 10.0
 def init_splats(points: Points, sh_degree: int, *, opacity: float = 0.1, seed: int = 0) -> Splats:
     """One round splat at every point, as in 3DGS (Kerbl et al. 2023, section 5.2).
 
-    The standard deviation is the mean distance to the 3 nearest other points, kept between 1e-3 and 10 times its median;
-    colour from the point, higher harmonics zero, unit rotation. `seed` is unused where no two points coincide; points at
-    one place are moved apart by a hundredth of the median distance, so that density control can tell them apart.
-    Raises DataError for no points or values that are not finite, UsageError for a degree outside 0 to 4.
+    The standard deviation is the mean distance to the 3 nearest other points, kept between 1e-3 and 10 times its
+    median; colour from the point, higher harmonics zero, unit rotation. `seed` is unused where no two points coincide;
+    points at one place are moved apart by a hundredth of the median distance, so that density control can tell them
+    apart. Raises DataError for no points or values that are not finite, UsageError for a degree outside 0 to 4.
     """
     if not 0 <= sh_degree <= MAX_SH_DEGREE:
         raise UsageError(f"Spherical-harmonics degree {sh_degree} is outside 0 to {MAX_SH_DEGREE}")
@@ -80,8 +80,8 @@ def initial_points(
     """The points training starts from and the sentence that says where they come from.
 
     Given points where the scene has them and its cameras are given too; else points triangulated with the known poses
-    from the training photos, together with those of structure from motion; where those are fewer than 200, random points
-    in the training cameras' common frustum are added. Raises DataError without a training photo.
+    from the training photos, together with those of structure from motion; where those are fewer than 200, random
+    points in the training cameras' common frustum are added. Raises DataError without a training photo.
     """
     if not scene.train:
         raise DataError("Cannot place initial points: the scene has no training photo")

@@ -18,7 +18,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,8 +96,8 @@ def reconstruct(
 
     workdir: the run folder; the result is kept in its `sfm` folder and taken from there when photos and settings are
     the same. Raises DataError, with the matches of the pairs, where fewer than 60 % of the training photos (or fewer
-    than two) can be placed, fewer than 50 points are found, or they are seen under no angle; also where the child process
-    breaks down or takes too long.
+    than two) can be placed, fewer than 50 points are found, or they are seen under no angle; also where the child
+    process breaks down or takes too long.
     """
     cfg = cfg or SfmConfig()
     progress = progress or (lambda stage, fraction: None)
@@ -163,16 +163,17 @@ def _run_child(
         )
     result_path = folder / "worker_result.json"
     if code != 0 or not result_path.is_file():
+        said = _last_words(log_path.read_text(encoding="utf-8", errors="replace"))
         raise DataError(
-            f"Structure from motion of {len(photos)} photos broke down (its process ended with code {code}): "
-            f"{_last_words(log_path.read_text(encoding='utf-8', errors='replace'))}; try again with other photos, or give "
-            "camera poses"
+            f"Structure from motion of {len(photos)} photos broke down (its process ended with code {code}): {said}; "
+            "try again with other photos, or give camera poses"
         )
     return json.loads(result_path.read_text(encoding="utf-8"))
 
 
 def _last_words(log: str) -> str:
-    """The line of a broken-down child's log that says most: a failed check, an exception, a signal, else the last one."""
+    """The line of a broken-down child's log that says most: a failed check, an exception, a signal, else the last
+    one."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     for sign in ("Check failed", "Error: ", "Fatal", "*** SIG"):
         telling = [line for line in lines if sign in line]
@@ -258,9 +259,9 @@ def _result(
     count_test = len(photos) - len(train)
     focal = Counter(round(c.fx / max(c.width, c.height), 3) for c in cameras.values()).most_common(1)[0][0]
     notes = [
-        f"structure from motion placed {found['registered_train']} of {len(train)} training photos: {len(points):,} points, "
-        f"median error {found['median_error_px']:.2f} px, median angle {found['median_angle_deg']:.1f} degrees, focal "
-        f"length {focal:g} of the longer side"
+        f"structure from motion placed {found['registered_train']} of {len(train)} training photos: "
+        f"{len(points):,} points, median error {found['median_error_px']:.2f} px, "
+        f"median angle {found['median_angle_deg']:.1f} degrees, focal length {focal:g} of the longer side"
     ]
     if count_test and cfg.cameras == "train":
         notes.append(f"{found['registered_test']} of {count_test} held-out photos placed against the frozen model")
@@ -297,9 +298,9 @@ def failure_sentence(trouble: str, train_names: Sequence[str], pairs: Sequence[P
     more = f"\n  and {len(mine) - len(shown)} pairs with fewer" if len(mine) > len(shown) else ""
     table = "\n".join([head, *rows]) + more
     return (
-        f"Structure from motion {trouble}, so there are no cameras to train with: a pair needs about 30 verified matches. "
-        "Take more photos that overlap, in steps of 20 to 30 degrees around the subject, or give camera poses (for "
-        f"example a transforms.json or a COLMAP model).\nMatches of the pairs of training photos:\n{table}"
+        f"Structure from motion {trouble}, so there are no cameras to train with: a pair needs about 30 verified "
+        "matches. Take more photos that overlap, in steps of 20 to 30 degrees around the subject, or give camera poses "
+        f"(for example a transforms.json or a COLMAP model).\nMatches of the pairs of training photos:\n{table}"
     )
 
 
@@ -317,7 +318,7 @@ def _camera(photo: Photo, entry: dict[str, Any]) -> Camera:
         distortion=(k1, 0.0, 0.0, 0.0) if k1 != 0.0 else (),
         name=photo.name,
     )
-    return replace(camera.resized(*photo_info(photo.path).size(photo.upright is not False)))
+    return camera.resized(*photo_info(photo.path).size(photo.upright is not False))
 
 
 def _key(photos: Sequence[Photo], train: Sequence[int], cfg: SfmConfig) -> str:

@@ -54,7 +54,8 @@ def _end_with_parent() -> None:
 
 
 def _say(stage: str, fraction: float) -> None:
-    print(json.dumps({"stage": stage, "fraction": round(fraction, 4)}), flush=True)
+    sys.stdout.write(json.dumps({"stage": stage, "fraction": round(fraction, 4)}) + "\n")
+    sys.stdout.flush()
 
 
 def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -140,8 +141,8 @@ def _match(job: dict[str, Any], names: list[str], database: Path, kind: str) -> 
 
 
 def pairs_to_match(names: list[str]) -> list[tuple[str, str]]:
-    """All pairs of up to 60 photos. Of more: each with the 10 next ones in the order of the names and with those 16, 32,
-    64, .. further, and all pairs of an even subset of 60, so that a path that comes back is closed."""
+    """All pairs of up to 60 photos. Of more: each with the 10 next ones in the order of the names and with those 16,
+    32, 64, .. further, and all pairs of an even subset of 60, so that a path that comes back is closed."""
     count = len(names)
     if count <= _EXHAUSTIVE_MAX:
         return list(combinations(names, 2))
@@ -166,8 +167,8 @@ def _pair_table(database: Path) -> list[list[Any]]:
 
 
 def mapper_options(job: dict[str, Any], names: list[str]) -> pycolmap.IncrementalPipelineOptions:
-    """COLMAP's thresholds, relaxed for few photos: with its defaults two or three forward-facing photos with hundreds of
-    good matches are refused (the start wants 100 matches and rays that cross at 16 degrees)."""
+    """COLMAP's thresholds, relaxed for few photos: with its defaults two or three forward-facing photos with hundreds
+    of good matches are refused (the start wants 100 matches and rays that cross at 16 degrees)."""
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = job["threads"]
     options.random_seed = job["seed"]
@@ -198,8 +199,8 @@ def mapper_options(job: dict[str, Any], names: list[str]) -> pycolmap.Incrementa
 def _map_best_focal(
     job: dict[str, Any], folder: Path, database: Path, names: list[str], kind: str
 ) -> pycolmap.Reconstruction | None:
-    """The largest model. A focal length that is neither known nor refined (few photos) is chosen from a short list: most
-    photos, then most sightings within a pixel or so."""
+    """The largest model. A focal length that is neither known nor refined (few photos) is chosen from a short list:
+    most photos, then most sightings within a pixel or so."""
     unknown = len(names) < job["fixed_below"] and not any(lens["focal_px"] for lens in job["lenses"])
     best: pycolmap.Reconstruction | None = None
     best_score = (0, 0.0)
@@ -243,7 +244,8 @@ def _map(
     )
     if not models:
         return None
-    return max(models.values(), key=lambda m: (m.num_reg_images(), m.num_points3D()))
+    found: list[pycolmap.Reconstruction] = list(models.values())
+    return max(found, key=lambda m: (m.num_reg_images(), m.num_points3D()))
 
 
 def _describe(
@@ -297,8 +299,8 @@ def _camera_dict(camera: pycolmap.Camera, pose: np.ndarray) -> dict[str, Any]:
 def _train_points(
     model: pycolmap.Reconstruction, train: dict[str, pycolmap.Image]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """xyz [N,3], rgb [N,3], error_px [N] float32 and angle in degrees [N]: every point placed anew from the sightings in
-    the training photos alone, so that nothing of a held-out photo is left in it."""
+    """xyz [N,3], rgb [N,3], error_px [N] float32 and angle in degrees [N]: every point placed anew from the sightings
+    in the training photos alone, so that nothing of a held-out photo is left in it."""
     images = list(train.values())
     number = {image.image_id: k for k, image in enumerate(images)}
     cameras = CameraArrays.of([_ideal_camera(model.cameras[i.camera_id], i.cam_from_world().matrix()) for i in images])

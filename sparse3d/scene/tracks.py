@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matches of many pairs joined to tracks, each track to one point in space, all with whole-array arithmetic.
 
-A track that joins two different points (one wrong match is enough) is not thrown away: the point of every match in it is
-a hypothesis, the one that most photos agree with wins, and what it leaves over is tried again.
+A track that joins two different points (one wrong match is enough) is not thrown away: the point of every match in it
+is a hypothesis, the one that most photos agree with wins, and what it leaves over is tried again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Observations:
-    """M sightings of T points: point [M] sorted, view [M] (position in the list of cameras), keypoint [M] (global number),
-    xy [M,2] pixels."""
+    """M sightings of T points: point [M] sorted, view [M] (position in the list of cameras), keypoint [M] (global
+    number), xy [M,2] pixels."""
 
     point: NDArray[np.int64]
     view: NDArray[np.int64]
@@ -101,8 +101,8 @@ def consensus(
 ) -> tuple[NDArray[np.float64], Observations]:
     """Points [T,3] and the sightings that agree with each.
 
-    nodes_*: every keypoint of every photo; edges [E,2] verified matches between nodes, each with its two-view point [E,3]
-    and angle [E] in degrees. A point has at most one sighting a photo and at least two sightings.
+    nodes_*: every keypoint of every photo; edges [E,2] verified matches between nodes, each with its two-view point
+    [E,3] and angle [E] in degrees. A point has at most one sighting a photo and at least two sightings.
     """
     points: list[NDArray[np.float64]] = []
     found: list[Observations] = []
@@ -185,7 +185,7 @@ def refine(
 
     def cost(at: NDArray[np.float64]) -> NDArray[np.float64]:
         error = np.minimum(cameras.error(at[seen.point], seen.view, seen.xy), 1e6)
-        return np.bincount(seen.point, error * error, minlength=count)
+        return np.bincount(seen.point, error * error, minlength=count).astype(np.float64)
 
     current = cost(points)
     for _ in range(steps):

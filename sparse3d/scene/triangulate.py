@@ -189,8 +189,8 @@ def _angle_min(cameras: Sequence[Camera], cfg: TriangulateConfig) -> float:
 
 
 def _isolated(points: NDArray[np.float64], good: NDArray[np.bool_], arrays: CameraArrays) -> NDArray[np.bool_]:
-    """Points whose neighbours are far away for their depth: the mean distance to the 3 nearest, over the distance to the
-    nearest camera, is more than 4 median absolute deviations (in the logarithm) above the median."""
+    """Points whose neighbours are far away for their depth: the mean distance to the 3 nearest, over the distance to
+    the nearest camera, is more than 4 median absolute deviations (in the logarithm) above the median."""
     out = np.zeros(len(points), bool)
     index = np.flatnonzero(good)
     if len(index) < 20:
