@@ -282,11 +282,11 @@ def test_bench_train_and_its_curve(scene: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_bench_step_names_every_stage(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(capsys, "bench", "step", "--scene", scene, "--splats", "500", "--steps", "2", "--warmup", "1",
-                 "--size", "64x36", "--json")  # fmt: skip
+    result = run(capsys, "bench", "step", "--scene", scene, "--splats", "200", "--steps", "2", "--warmup", "1",
+                 "--size", "32x18", "--json")  # fmt: skip
     values = json.loads(result.out)
     assert {"step_ms", "project_ms", "blend_ms", "pairs", "reference_step_ms", "ratio", "visible"} <= set(values)
-    assert values["splats"] == 500
+    assert values["splats"] == 200
     assert values["record"] is False
     assert values["visible"] > 0
 
