@@ -45,7 +45,8 @@ def detect(
     strongest ones are kept. mask: non-zero where keypoints may lie. Edge threshold 16 instead of 10: points that lie on
     an edge are badly placed along it, but the epipolar line of a known pose removes those that moved.
     """
-    sift = cv2.SIFT_create(count_max, 3, contrast, 16.0, 1.6, True)
+    # OpenCV 5 ships no type of it.
+    sift = cv2.SIFT_create(count_max, 3, contrast, 16.0, 1.6, True)  # pyright: ignore[reportAttributeAccessIssue]
     keypoints, descriptors = sift.detectAndCompute(grey, mask)
     if len(keypoints) == 0 or descriptors is None:
         return empty_features()

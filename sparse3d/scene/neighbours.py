@@ -22,7 +22,9 @@ def nearest_distances(points: NDArray[np.float32], count: int) -> NDArray[np.flo
         return np.zeros((number, count))
     # Centred so that float32 keeps small distances between points far from the origin.
     centred = np.ascontiguousarray(points - points.mean(axis=0, dtype=np.float64), dtype=np.float32)
-    index = cv2.flann_Index(centred, {"algorithm": _KDTREE_SINGLE, "leaf_max_size": 10})
+    settings = {"algorithm": _KDTREE_SINGLE, "leaf_max_size": 10}
+    # OpenCV 5 ships no type of it.
+    index = cv2.flann_Index(centred, settings)  # pyright: ignore[reportAttributeAccessIssue]
     _, squared = index.knnSearch(centred, have + 1, params={"checks": -1, "eps": 0.0, "sorted": True})
     # The first hit of each point is the point itself or one at the same place: distance 0 either way.
     distance = np.sqrt(np.maximum(np.asarray(squared, np.float64)[:, 1:], 0.0))

@@ -210,7 +210,7 @@ def _map_best_focal(
                 for camera in db.read_all_cameras():
                     params = np.array(camera.params)
                     params[0] = trial * max(camera.width, camera.height)
-                    camera.params = params
+                    camera.params = params  # pyright: ignore[reportAttributeAccessIssue]
                     db.update_camera(camera)
         model = _map(job, folder, database, names, kind)
         if model is None:
@@ -360,6 +360,7 @@ def _register_others(
         known = {image.camera_id: model.cameras[image.camera_id] for image in model.images.values()}
         for name in others:
             image = db.read_image_with_name(name)
+            assert image is not None
             camera = known.get(image.camera_id) or db.read_camera(image.camera_id)
             keypoints = np.asarray(db.read_keypoints(image.image_id))[:, :2]
             pairs: set[tuple[int, int]] = set()

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -30,7 +30,7 @@ from sparse3d.scene.tracks import CameraArrays, Observations, consensus, refine,
 from sparse3d.scene.two_view import GuidedOptions, match_guided, verify
 
 Progress = Callable[[str, float], None]
-_VERSION = 1
+_VERSION = 2
 _FEW_PHOTOS = 12
 
 
@@ -43,7 +43,13 @@ class TriangulateConfig:
     features_max: int = 8192
     """Features kept in a photo."""
     contrast: float = 0.01
-    """OpenCV's SIFT contrast threshold; 12 photos or fewer use half of it."""
+    """OpenCV's SIFT contrast threshold."""
+    few_max_side: int = 1600
+    """As max_side, for 12 photos or fewer: the pairs are few, so each may take longer and give more."""
+    few_features_max: int = 16384
+    """As features_max, for 12 photos or fewer."""
+    few_contrast: float = 0.005
+    """As contrast, for 12 photos or fewer."""
     pairs_per_photo: int = 14
     """Other photos that each photo is matched with."""
     band_px: float = 2.0
@@ -85,11 +91,12 @@ def triangulate_points(
 
 def _triangulate(scene: Scene, cfg: TriangulateConfig, progress: Progress) -> Points:
     few = len(scene.train) <= _FEW_PHOTOS
+    if few:
+        cfg = replace(cfg, max_side=cfg.few_max_side, features_max=cfg.few_features_max, contrast=cfg.few_contrast)
     cameras = _working_cameras(scene, cfg.max_side)
     photos = scene.images.resized(scene.train, cameras)
     pairs = view_pairs(cameras, len(cameras) if few else cfg.pairs_per_photo)
     options = GuidedOptions(band_px=cfg.band_px, ratio=cfg.ratio, angle_min_deg=0.5 * cfg.angle_min)
-    contrast = 0.5 * cfg.contrast if few else cfg.contrast
     cv_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -97,8 +104,8 @@ def _triangulate(scene: Scene, cfg: TriangulateConfig, progress: Progress) -> Po
 
             def find(k: int) -> tuple[Features, NDArray[np.float32]]:
                 rgb, mask = photos.rgb8(k), _feature_mask(photos.mask(k))
-                grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-                found = detect(grey, contrast=contrast, count_max=cfg.features_max, mask=mask)
+                grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+                found = detect(grey, contrast=cfg.contrast, count_max=cfg.features_max, mask=mask)
                 return found, _colours(rgb, found)
 
             features: list[Features] = []

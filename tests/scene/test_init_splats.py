@@ -33,7 +33,8 @@ def test_splats_are_round_with_the_distance_to_three_neighbours() -> None:
     assert torch.equal(splats.log_scales[:, 0], splats.log_scales[:, 1])
     assert torch.allclose(splats.opacities, torch.full((400,), 0.1))
     assert torch.equal(splats.quats_wxyz, torch.tensor([[1.0, 0, 0, 0]]).expand(400, 4))
-    assert splats.shN.shape == (400, 15, 3) and not splats.shN.any()
+    assert splats.shN.shape == (400, 15, 3)
+    assert not splats.shN.any()
     assert np.abs(0.5 + SH_C0 * splats.sh0[:, 0].numpy() - points.rgb).max() < 1e-6
     assert all(tensor.is_contiguous() and tensor.dtype == torch.float32 for _, tensor in splats.named())
 
@@ -91,7 +92,8 @@ def test_triangulated_points_come_second(tmp_path: Path) -> None:
 def test_random_points_come_last(tmp_path: Path) -> None:
     scene = write_scene(tmp_path, cameras_on_arc(1), (0,))
     points, sentence = initial_points(scene, seed=1)
-    assert "random points in the common frustum" in sentence and "one photo alone" in sentence
+    assert "random points in the common frustum" in sentence
+    assert "one photo alone" in sentence
     assert np.array_equal(points.xyz, initial_points(scene, seed=1)[0].xyz)
     camera = scene.cameras[0]
     xy, _ = camera.project(points.xyz)

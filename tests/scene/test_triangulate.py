@@ -23,7 +23,8 @@ from tests.scene.plane_scene import cameras_on_arc, distance_to_plane, photograp
 def test_points_lie_on_the_plane_with_its_colours(tmp_path: Path) -> None:
     scene = write_scene(tmp_path, cameras_on_arc(4), (0, 1, 2, 3))
     points = triangulate_points(scene)
-    assert points is not None and points.error_px is not None
+    assert points is not None
+    assert points.error_px is not None
     assert len(points) > 500
     distance = distance_to_plane(points.xyz)
     assert np.median(distance) < 0.005
@@ -42,7 +43,8 @@ def test_same_bits_for_any_number_of_threads(tmp_path: Path) -> None:
     scene = write_scene(tmp_path, cameras_on_arc(5), (0, 1, 2, 3, 4))
     first = triangulate_points(scene, TriangulateConfig(threads=1))
     second = triangulate_points(scene, TriangulateConfig(threads=3))
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     assert np.array_equal(first.xyz, second.xyz)
     assert np.array_equal(first.rgb, second.rgb)
 
@@ -56,7 +58,8 @@ def test_held_out_photos_have_no_say(tmp_path: Path) -> None:
     changed = replace(scene, cameras=(*cameras[:2], shifted, cameras[3]))
     scene.images.close()
     after = triangulate_points(changed)
-    assert before is not None and after is not None
+    assert before is not None
+    assert after is not None
     assert np.array_equal(before.xyz, after.xyz)
 
 
@@ -78,7 +81,9 @@ def test_result_is_kept_and_made_again_when_it_does_not_fit(tmp_path: Path) -> N
     said.clear()
     again = triangulate_points(scene, workdir=run, progress=lambda stage, _: said.append(stage))
     assert not said
-    assert first is not None and again is not None and np.array_equal(first.xyz, again.xyz)
+    assert first is not None
+    assert again is not None
+    assert np.array_equal(first.xyz, again.xyz)
     moved = replace(scene.cameras[0], fx=scene.cameras[0].fx * 1.001)
     triangulate_points(
         replace(scene, cameras=(moved, *scene.cameras[1:])), workdir=run, progress=lambda s, _: said.append(s)
@@ -86,7 +91,8 @@ def test_result_is_kept_and_made_again_when_it_does_not_fit(tmp_path: Path) -> N
     assert said
     (run / "points.safetensors").write_bytes(b"damaged")
     repaired = triangulate_points(scene, workdir=run)
-    assert repaired is not None and np.array_equal(repaired.xyz, first.xyz)
+    assert repaired is not None
+    assert np.array_equal(repaired.xyz, first.xyz)
 
 
 def test_keypoint_positions_have_no_bias() -> None:
@@ -101,12 +107,13 @@ def test_keypoint_positions_have_no_bias() -> None:
 
 
 def test_descriptors_are_whole_numbers_so_that_dot_products_are_exact() -> None:
-    grey = cv2.cvtColor(texture(side=256), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(texture(side=256), cv2.COLOR_RGB2GRAY).astype(np.uint8)
     found = detect(grey, contrast=0.01, count_max=500)
     assert len(found) > 50
     assert np.array_equal(found.descriptors, np.rint(found.descriptors))
     length = np.linalg.norm(found.descriptors, axis=1)
-    assert length.min() > 480 and length.max() < 540
+    assert length.min() > 480
+    assert length.max() < 540
 
 
 def test_fundamental_and_midpoint_agree_with_projection() -> None:
@@ -158,6 +165,7 @@ def test_nearest_distances_are_exact() -> None:
 def test_fox_four_views_real_photos(shared_scene: Callable[[str], Path], tmp_path: Path) -> None:
     scene = load_scene(shared_scene("fox"), SceneConfig(views="4", max_side=480))
     points = triangulate_points(scene)
-    assert points is not None and points.error_px is not None
+    assert points is not None
+    assert points.error_px is not None
     assert len(points) > 600
     assert np.median(points.error_px) < 0.5
