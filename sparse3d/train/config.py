@@ -129,7 +129,7 @@ class CameraOptConfig:
 class TrainConfig:
     """Training of one scene."""
 
-    steps: int = 7000
+    steps: int = 4000
     """Steps of the run; one photo each."""
     seed: int = 0
     """Seed of everything random in training."""

@@ -27,7 +27,7 @@ from sparse3d.scene.records import Points, Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
 from sparse3d.train.compare import compare_picture
-from sparse3d.train.config import RunConfig
+from sparse3d.train.config import RunConfig, binding_values, check_resumable
 from sparse3d.train.evaluate import RenderImage, image_renderer
 from sparse3d.train.events import Evaluated, Event, Finished, Saved, Started
 from sparse3d.train.run_folder import RunFolder, open_run
@@ -145,6 +145,8 @@ def _check_same_run(folder: RunFolder, cfg: RunConfig) -> None:
             f"{folder.path}: cannot resume with other settings than the run began with ({', '.join(names[:5])}); "
             "leave them as they were, or start again with --overwrite"
         )
+    # Asked here too, before config.toml is written anew; the trainer asks the checkpoint.
+    check_resumable(binding_values(stored.train), cfg.train, str(folder.path))
 
 
 def read_run_config(run: Path) -> RunConfig:

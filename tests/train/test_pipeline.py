@@ -129,6 +129,9 @@ def test_a_stopped_run_resumes_with_its_own_points(run_config: RunConfig, tmp_pa
     assert (tmp_path / "parts" / "points.safetensors").is_file()
     with pytest.raises(UsageError, match=r"cannot resume with other settings .*\(scene\.downscale\)"):
         run(replace(run_config, scene=replace(run_config.scene, downscale=2.0)), tmp_path / "parts", resume=True)
+    with pytest.raises(UsageError, match=r"cannot resume with other settings .*\(seed\)"):
+        run(replace(run_config, train=replace(run_config.train, seed=9)), tmp_path / "parts", resume=True)
+    assert read_run_config(tmp_path / "parts") == run_config, "a refused resume changed the run"
     _, metrics = run(run_config, tmp_path / "parts", resume=True)
     assert metrics is not None
     for name in ("splat.ply", "compare.png"):
