@@ -235,10 +235,10 @@ def cameras_around(points: NDArray[np.floating], width: int = 960, height: int =
 
     The middle is the median and the size the 90th percentile of distances, so that a few stray points do not matter.
     """
-    finite = points[np.isfinite(points).all(axis=1)]
+    finite = points[np.isfinite(points).all(axis=1)].astype(np.float64)
     if len(finite) == 0:
         raise DataError("a camera path around the splats needs at least one splat at a finite place")
-    centre = np.median(finite, axis=0)
+    centre: Vector = np.median(finite, axis=0).astype(np.float64)
     radius = float(np.quantile(np.linalg.norm(finite - centre, axis=1), 0.9)) or 1.0
     focal = 0.5 * height / math.tan(math.radians(25.0))
     # At three radii a ball of that radius fills 80 % of a 50 degree field of view.

@@ -136,7 +136,9 @@ def test_photos_of_different_sizes(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
-def test_ctrl_c_saves_and_resume_goes_on(scene: Path, tmp_path: Path, repo: Path) -> None:
+def test_ctrl_c_saves_and_resume_wants_the_same_settings(
+    scene: Path, tmp_path: Path, repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["train", scene, *SMALL, "--steps", "100000", "--report-every", "1", "--out", tmp_path / "r é", "--json"]
     process = subprocess.Popen(
         subprocess_words(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=repo
@@ -155,16 +157,10 @@ def test_ctrl_c_saves_and_resume_goes_on(scene: Path, tmp_path: Path, repo: Path
     assert events[-1]["reason"] == "stopped"
     step = json.loads((tmp_path / "r é" / "checkpoint.json").read_text())["step"]
     assert step >= 1
-    told = subprocess.run(
-        subprocess_words("info", tmp_path / "r é"), capture_output=True, text=True, cwd=repo, check=True
-    )
-    assert f"not finished: {step} of 100000 steps" in told.stdout
-    other = subprocess.run(
-        subprocess_words("train", "--out", tmp_path / "r é", "--resume", "--steps", str(step + 3)),
-        capture_output=True, text=True, cwd=repo, check=False,
-    )  # fmt: skip
-    assert other.returncode == 2
-    assert "cannot resume with other settings than the run began with (steps)" in other.stderr
+    assert f"not finished: {step} of 100000 steps" in run(capsys, "info", tmp_path / "r é").out
+    other = run(capsys, "train", "--out", tmp_path / "r é", "--resume", "--steps", str(step + 3))
+    assert other.code == 2
+    assert "cannot resume with other settings than the run began with (steps)" in other.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes end differently on Windows")
