@@ -13,7 +13,7 @@ REPO = Path(__file__).resolve().parents[1]
 
 
 def shared_scenes_root() -> Path:
-    """Folder of the shared real scenes: $SPARSE3D_SHARED/scenes (or itself), else ../shared/scenes beside the repository."""
+    """Folder of the shared real scenes: $SPARSE3D_SHARED, or ../shared beside the repository; its scenes/."""
     named = os.environ.get("SPARSE3D_SHARED")
     root = Path(named) if named else REPO.parent / "shared"
     return root / "scenes" if (root / "scenes").is_dir() else root
