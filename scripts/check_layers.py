@@ -13,7 +13,7 @@ from pathlib import Path
 sys.meta_path[:] = [finder for finder in sys.meta_path if "ScikitBuild" not in type(finder).__name__]
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from importlinter.cli import lint_imports_command
-
 if __name__ == "__main__":
+    from importlinter.cli import lint_imports_command
+
     lint_imports_command()
