@@ -133,7 +133,8 @@ NB_MODULE(S3D_MODULE_NAME, m) {
       nb::arg("slots"), nb::arg("v_background").none(), nb::arg("absolute"));
 
   // density: grad_abs, grad, visible, weight_sum, weight_max, radius_max; gradients: as parameters; both may be empty.
-  // adam: params, m, v (6 each, 18 arrays) or empty; lr_scaled [6], constants beta1 beta2 eps inv_bias2 opacity scale.
+  // adam: params, m, v (6 each, 18 arrays) or empty; lr_scaled [6], constants: beta1 beta2,
+  // their complements, eps, inv_bias2, and the weights of the opacity and scale regularisers.
   m.def(
       "finish_backward",
       [](std::vector<Floats> parameters, const View& view, const ProjectBuffers& projected, Floats slots,
@@ -159,10 +160,11 @@ NB_MODULE(S3D_MODULE_NAME, m) {
             a.param[i] = adam[i].data();
             a.m[i] = adam[6 + i].data();
             a.v[i] = adam[12 + i].data();
-            a.coefficients[i] = {constants[0], constants[1], constants[2], step_sizes[i], constants[3]};
+            a.coefficients[i] = {constants[0], constants[1], constants[2], constants[3],
+                                 constants[4], step_sizes[i], constants[5]};
           }
-          a.opacity_reg = constants[4];
-          a.scale_reg = constants[5];
+          a.opacity_reg = constants[6];
+          a.scale_reg = constants[7];
           f.adam = &a;
         }
         if (!density.empty()) {

@@ -137,7 +137,8 @@ void zero_block(std::int64_t begin, std::int64_t end, int sh_rest, const SplatGr
 
 void adam_rows(const AdamBuffers& a, int which, std::int64_t offset, const float* gradient, int count) {
   const AdamCoefficients<float>& c = a.coefficients[which];
-  const AdamCoefficients<Lane> wide = {Lane(c.beta1), Lane(c.beta2), Lane(c.eps), Lane(c.step_size), Lane(c.inv_bias2)};
+  const AdamCoefficients<Lane> wide = {Lane(c.beta1), Lane(c.beta2), Lane(c.rest1),     Lane(c.rest2),
+                                       Lane(c.eps),   Lane(c.step_size), Lane(c.inv_bias2)};
   float* param = a.param[which] + offset;
   float* m = a.m[which] + offset;
   float* v = a.v[which] + offset;

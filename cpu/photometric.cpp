@@ -275,6 +275,7 @@ PhotometricResult photometric(const Photometric& p, float* scratch, float* v_ima
     for_blocks(layout.count(),
                [&](int index) { gradient_patch(p, layout.patch(p, index), maps, l1_scale, ssim_scale, v_image); });
   }
+  if (weight <= 0.0) return {};  // Nothing counts: no loss, and the gradient is zero.
   PhotometricResult out;
   out.l1 = total.l1 * norm;
   out.ssim = total.ssim * norm;

@@ -2,7 +2,7 @@
 // L1 and SSIM between two images [H, W, 3], and the gradient with respect to the first.
 //
 // loss = (1 - ssim_weight) * mean |x - y| + ssim_weight * (1 - mean SSIM). With a mask (0..1), both images are
-// multiplied by it before windowing, and the means run over mask-weighted pixels.
+// multiplied by it before windowing, and the means run over mask-weighted pixels. An all-zero mask gives zero everywhere.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ struct Photometric {
 };
 
 struct PhotometricResult {
-  double loss, l1, ssim, squared_error;  // Means; squared_error is over mask-weighted pixels.
+  double loss = 0.0, l1 = 0.0, ssim = 0.0, squared_error = 0.0;  // Means; squared_error is over mask-weighted pixels.
 };
 
 // Floats that the caller lends: three maps, blurred in the second pass.

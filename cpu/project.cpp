@@ -91,8 +91,10 @@ int project_lanes(const SplatParameters& p, const View& view, const Pinhole<Lane
   return count;
 }
 
-void shade_records(const SplatParameters& p, const View& view, const Pinhole<Lane>& camera, SplatRecord* records,
-                   int count) {
+// Returns how many records are left: one whose colour is not finite is dropped with its tiles, the others close up.
+int shade_records(const SplatParameters& p, const View& view, const Pinhole<Lane>& camera, SplatRecord* records,
+                  SplatTiles* tiles, int count) {
+  int kept = 0;
   Lane basis[(kMaxShDegree + 1) * (kMaxShDegree + 1)];
   for (int first = 0; first < count; first += kLanes) {
     LaneRows rows;
@@ -103,14 +105,22 @@ void shade_records(const SplatParameters& p, const View& view, const Pinhole<Lan
     Lane dir[3], length, rgb[3];
     view_direction(s, camera, dir, length);
     shade(p, view.sh_degree, rows, dir, basis, rgb);
+    const std::uint32_t finite = bits(is_finite(rgb[0]) & is_finite(rgb[1]) & is_finite(rgb[2]));
     for (int c = 0; c < 3; ++c) rgb[c] = max(rgb[c], Lane(0.0f));
     for (int i = 0; i < rows.count; ++i) {
-      SplatRecord& record = records[first + i];
+      if ((finite >> i & 1u) == 0) continue;
+      SplatRecord& record = records[kept];
+      if (kept != first + i) {
+        record = records[first + i];
+        tiles[kept] = tiles[first + i];
+      }
+      ++kept;
       record.red = rgb[0][i];
       record.green = rgb[1][i];
       record.blue = rgb[2][i];
     }
   }
+  return kept;
 }
 
 }  // namespace
@@ -126,7 +136,7 @@ std::int64_t project(const SplatParameters& p, const View& view, const ProjectBu
     for (std::int64_t first = begin; first < end; first += kLanes)
       visible += project_lanes(p, view, camera, LaneRows::contiguous(first, end), records + visible,
                                out.tiles + begin + visible);
-    shade_records(p, view, camera, records, visible);
+    visible = shade_records(p, view, camera, records, out.tiles + begin, visible);
     std::uint32_t slots = 0;
     for (int i = 0; i < visible; ++i) {
       records[i].first_slot = slots;

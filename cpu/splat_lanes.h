@@ -32,7 +32,9 @@ S3D_HD void load_shape(const SplatParameters& p, const LaneRows& rows, SplatShap
   Lane log_scale[3];
   load_rows<3>(p.log_scales, 3, rows, log_scale);
   // exp2 holds inside +-126; e^60 world units and e^-60 are beyond any scene.
-  for (int k = 0; k < 3; ++k) s.scale[k] = exp(min(max(log_scale[k], Lane(-60.0f)), Lane(60.0f)));
+  // A NaN has to stay one, so that the splat is culled.
+  for (int k = 0; k < 3; ++k)
+    s.scale[k] = select(log_scale[k] == log_scale[k], exp(min(max(log_scale[k], Lane(-60.0f)), Lane(60.0f))), log_scale[k]);
 }
 
 S3D_HD Lane load_opacity(const SplatParameters& p, const LaneRows& rows) {

@@ -92,29 +92,25 @@ struct FootprintGradient {
 template <class T>
 S3D_HD void project_splat_vjp(const SplatShape<T>& s, const Pinhole<T>& c, const Footprint<T>& f,
                               const FootprintGradient<T>& g, SplatShape<T>& v_s, T v_cam[3], T v_r[9]) {
+  // conic = (c, -b, a) / det. The determinant's share goes back through the normal n = v0 x v1, because
+  // Q G Q cancels for needles: in float32, 9 % of random ones were off by more than 1e-4, some by all digits.
   const T inv_det = T(1.0) / f.det;
-  const T qa = f.c * inv_det, qb = (T(0.0) - f.b) * inv_det, qc = f.a * inv_det;
-  // d(inverse): v_P = -Q G Q with the symmetric G = [[A, B/2], [B/2, C]].
-  const T half_b = T(0.5) * g.conic_b;
-  const T m00 = g.conic_a * qa + half_b * qb, m01 = g.conic_a * qb + half_b * qc;
-  const T m10 = half_b * qa + g.conic_c * qb, m11 = half_b * qb + g.conic_c * qc;
-  T v_a = T(0.0) - (qa * m00 + qb * m10);
-  T v_b = T(0.0) - T(2.0) * (qa * m01 + qb * m11);
-  T v_c = T(0.0) - (qb * m01 + qc * m11);
-  // Compensation: half a log of det_sharp / det, flat at its floor.
+  const T low_pass = T(kLowPassPx2), two = T(2.0);
   const auto lively = f.det_sharp * inv_det > T(kCompensationFloor);
   const T v_half_log = select(lively, T(0.5) * g.compensation * f.compensation, T(0.0));
-  const T sharp = select(lively, v_half_log / max(f.det_sharp, T(1e-30)), T(0.0));
-  const T blurred = v_half_log * inv_det;
-  const T low_pass = T(kLowPassPx2);
-  v_a += sharp * (f.c - low_pass) - blurred * f.c;
-  v_c += sharp * (f.a - low_pass) - blurred * f.a;
-  v_b -= T(2.0) * f.b * (sharp - blurred);
-
-  T v_v0[3], v_v1[3], v_w0[3], v_w1[3], v_rot[9];
+  const T v_det = T(0.0) - ((f.c * g.conic_a - f.b * g.conic_b + f.a * g.conic_c) * inv_det + v_half_log) * inv_det;
+  const T v_sharp = v_det + select(lively, v_half_log / max(f.det_sharp, T(1e-30)), T(0.0));
+  const T v_a = g.conic_c * inv_det + low_pass * v_det;
+  const T v_b = T(0.0) - g.conic_b * inv_det;
+  const T v_c = g.conic_a * inv_det + low_pass * v_det;
+  T v_n[3], v_v0[3], v_v1[3], v_w0[3], v_w1[3], v_rot[9];
+  v_n[0] = two * v_sharp * (f.v0[1] * f.v1[2] - f.v0[2] * f.v1[1]);
+  v_n[1] = two * v_sharp * (f.v0[2] * f.v1[0] - f.v0[0] * f.v1[2]);
+  v_n[2] = two * v_sharp * (f.v0[0] * f.v1[1] - f.v0[1] * f.v1[0]);
   for (int k = 0; k < 3; ++k) {
-    v_v0[k] = T(2.0) * v_a * f.v0[k] + v_b * f.v1[k];
-    v_v1[k] = T(2.0) * v_c * f.v1[k] + v_b * f.v0[k];
+    const int i = (k + 1) % 3, j = (k + 2) % 3;
+    v_v0[k] = two * v_a * f.v0[k] + v_b * f.v1[k] + f.v1[i] * v_n[j] - f.v1[j] * v_n[i];
+    v_v1[k] = two * v_c * f.v1[k] + v_b * f.v0[k] + v_n[i] * f.v0[j] - v_n[j] * f.v0[i];
   }
   for (int i = 0; i < 3; ++i) {
     T w0 = T(0.0), w1 = T(0.0);

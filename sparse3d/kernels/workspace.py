@@ -180,7 +180,7 @@ class StepWorkspace:
             slots,
             adam=[*parameters, *(adam.m[k] for k in PARAMETER_NAMES), *(adam.v[k] for k in PARAMETER_NAMES)],
             step_sizes=[hyper.lr[k] / bias1 for k in PARAMETER_NAMES],
-            constants=[hyper.beta1, hyper.beta2, hyper.eps, 1.0 / bias2,
+            constants=[hyper.beta1, hyper.beta2, 1.0 - hyper.beta1, 1.0 - hyper.beta2, hyper.eps, 1.0 / bias2,
                        hyper.opacity_reg / count, hyper.scale_reg / (3 * count)],
             density=stats.tensors() if stats is not None else (),
             camera=camera_grad,
