@@ -24,7 +24,8 @@ int project_lanes(const SplatParameters& p, const View& view, const Pinhole<Lane
   const Lane a2 = Lane(-0.5f) * scale * f.c * inv_det, b2 = scale * f.b * inv_det;
   const Lane c2 = Lane(-0.5f) * scale * f.a * inv_det;
   const Lane k = log2_o - Lane(kLog2AlphaMin);
-  const Ellipse<Lane> e = make_ellipse<Lane>(f.px, f.py, -a2, Lane(-0.5f) * b2, -c2, max(k, Lane(1e-20f)));
+  const Ellipse<Lane> e =
+      ellipse_of_covariance<Lane>(f.px, f.py, f.a, f.b, f.c, f.det, Lane(2.0f * kLn2) * max(k, Lane(1e-20f)));
   const Lane width(static_cast<float>(view.width)), height(static_cast<float>(view.height));
 
   // Everything later depends on these only, so nothing that is not finite gets further.
@@ -52,8 +53,8 @@ int project_lanes(const SplatParameters& p, const View& view, const Pinhole<Lane
     record->c2 = c2[i];
     record->log2_o = log2_o[i];
     record->slope = e.slope[i];
-    record->rest = e.rest_over_a[i];
-    record->reach = e.k_over_a[i];
+    record->rest = e.rest[i];
+    record->reach = e.reach[i];
     record->z = f.z[i];
     record->splat = static_cast<std::uint32_t>(rows.row[i]);
     tile->radius = e.half_width[i] > e.half_height[i] ? e.half_width[i] : e.half_height[i];

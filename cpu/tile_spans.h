@@ -28,7 +28,7 @@ inline void for_tiles(const SplatRecord& r, const SplatTiles& t, const View& vie
       for (int x = t.span[2 * j]; x < t.span[2 * j + 1]; ++x) f((t.y0 + j) * tiles_x + x);
     return;
   }
-  const Ellipse<float> e = make_ellipse<float>(r.x, r.y, -r.a2, -0.5f * r.b2, -r.c2, r.log2_o - static_cast<float>(kLog2AlphaMin));
+  const Ellipse<float> e = make_ellipse<float>(r.x, r.y, r.slope, r.rest, r.reach);
   for (int j = 0; j < t.rows; ++j) {
     float first, last;
     tile_span<float>(e, static_cast<float>(t.y0 + j), static_cast<float>(tiles_x), first, last);
