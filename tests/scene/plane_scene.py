@@ -79,9 +79,9 @@ def photograph(camera: Camera, picture: NDArray[np.uint8], extent: float = 4.0) 
     image_from_plane = camera.K @ (pose[:3, :3] @ world + np.outer(pose[:3, 3], [0, 0, 1.0]))
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
     H = np.linalg.inv(half) @ image_from_plane @ plane_from_texel @ half
-    return cv2.warpPerspective(
-        picture, H, (camera.width, camera.height), flags=cv2.INTER_AREA, borderValue=(90, 90, 90)
-    )
+    size = (camera.width, camera.height)
+    seen = cv2.warpPerspective(picture, H, size, flags=cv2.INTER_AREA, borderValue=(90, 90, 90))
+    return seen.astype(np.uint8, copy=False)
 
 
 def write_scene(
