@@ -26,14 +26,22 @@ using Bytes = Array<std::uint8_t>;
 
 float* data(MaybeFloats& a) { return a ? a->data() : nullptr; }
 template <class T>
-T* as(Bytes& a) { return reinterpret_cast<T*>(a.data()); }
+T* as(Bytes& a) {
+  return reinterpret_cast<T*>(a.data());
+}
 std::uint32_t* unsigned_words(Words& a) { return reinterpret_cast<std::uint32_t*>(a.data()); }
 
 struct Parameters {
   std::vector<Floats> arrays;  // means, quats, log_scales, logit_opacities, sh0, shN.
   SplatParameters view() const {
-    return {arrays[0].data(), arrays[1].data(), arrays[2].data(), arrays[3].data(), arrays[4].data(), arrays[5].data(),
-            static_cast<std::int64_t>(arrays[0].shape(0)), static_cast<int>(arrays[5].shape(1))};
+    return {arrays[0].data(),
+            arrays[1].data(),
+            arrays[2].data(),
+            arrays[3].data(),
+            arrays[4].data(),
+            arrays[5].data(),
+            static_cast<std::int64_t>(arrays[0].shape(0)),
+            static_cast<int>(arrays[5].shape(1))};
   }
 };
 
@@ -47,8 +55,7 @@ View make_view(const Floats& pose, const Floats& intrinsics, int width, int heig
     for (int j = 0; j < 3; ++j) v.camera.r[3 * i + j] = m[4 * i + j];
     v.camera.t[i] = m[4 * i + 3];
   }
-  for (int j = 0; j < 3; ++j)
-    v.camera.centre[j] = -(m[j] * m[3] + m[4 + j] * m[7] + m[8 + j] * m[11]);
+  for (int j = 0; j < 3; ++j) v.camera.centre[j] = -(m[j] * m[3] + m[4 + j] * m[7] + m[8 + j] * m[11]);
   v.camera.fx = k[0];
   v.camera.fy = k[1];
   v.camera.cx = k[2];
@@ -78,7 +85,8 @@ NB_MODULE(S3D_MODULE_NAME, m) {
 
   nb::class_<ProjectBuffers>(m, "ProjectBuffers");
   m.def("project_buffers", [](Bytes records, Bytes tiles, Words block_visible, Words block_slots) {
-    return ProjectBuffers{as<SplatRecord>(records), as<SplatTiles>(tiles), block_visible.data(), unsigned_words(block_slots)};
+    return ProjectBuffers{as<SplatRecord>(records), as<SplatTiles>(tiles), block_visible.data(),
+                          unsigned_words(block_slots)};
   });
   m.def("project", [](std::vector<Floats> parameters, const View& view, const ProjectBuffers& out) {
     const Parameters p{std::move(parameters)};
@@ -98,36 +106,38 @@ NB_MODULE(S3D_MODULE_NAME, m) {
   });
 
   nb::class_<BlendBuffers>(m, "BlendBuffers");
-  m.def("blend_buffers",
-        [](Bytes records, Words pairs, Words tile_start, Bytes masks, Words tile_used, Floats image,
-           Floats transmittance, MaybeFloats depth, MaybeFloats median_depth, MaybeFloats pair_weights,
-           Floats background, std::optional<Bytes> counts) {
-          BlendBuffers b;
-          b.records = as<SplatRecord>(records);
-          b.pairs = reinterpret_cast<const Pair*>(pairs.data());
-          b.tile_start = unsigned_words(tile_start);
-          b.masks = as<SegmentMask>(masks);
-          b.tile_used = unsigned_words(tile_used);
-          b.image = image.data();
-          b.transmittance = transmittance.data();
-          b.depth = data(depth);
-          b.median_depth = data(median_depth);
-          b.pair_weights = data(pair_weights);
-          b.background = background.data();
-          b.counts = counts ? as<std::uint64_t>(*counts) : nullptr;
-          return b;
-        },
-        nb::arg("records"), nb::arg("pairs"), nb::arg("tile_start"), nb::arg("masks"), nb::arg("tile_used"),
-        nb::arg("image"), nb::arg("transmittance"), nb::arg("depth").none(), nb::arg("median_depth").none(),
-        nb::arg("pair_weights").none(), nb::arg("background"), nb::arg("counts").none());
+  m.def(
+      "blend_buffers",
+      [](Bytes records, Words pairs, Words tile_start, Bytes masks, Words tile_used, Floats image, Floats transmittance,
+         MaybeFloats depth, MaybeFloats median_depth, MaybeFloats pair_weights, Floats background,
+         std::optional<Bytes> counts) {
+        BlendBuffers b;
+        b.records = as<SplatRecord>(records);
+        b.pairs = reinterpret_cast<const Pair*>(pairs.data());
+        b.tile_start = unsigned_words(tile_start);
+        b.masks = as<SegmentMask>(masks);
+        b.tile_used = unsigned_words(tile_used);
+        b.image = image.data();
+        b.transmittance = transmittance.data();
+        b.depth = data(depth);
+        b.median_depth = data(median_depth);
+        b.pair_weights = data(pair_weights);
+        b.background = background.data();
+        b.counts = counts ? as<std::uint64_t>(*counts) : nullptr;
+        return b;
+      },
+      nb::arg("records"), nb::arg("pairs"), nb::arg("tile_start"), nb::arg("masks"), nb::arg("tile_used"),
+      nb::arg("image"), nb::arg("transmittance"), nb::arg("depth").none(), nb::arg("median_depth").none(),
+      nb::arg("pair_weights").none(), nb::arg("background"), nb::arg("counts").none());
   m.def("blend_forward", &blend_forward, nb::call_guard<nb::gil_scoped_release>());
   m.def(
       "blend_backward",
-      [](const View& view, const BlendBuffers& b, Floats v_image, MaybeFloats v_alpha, MaybeFloats v_depth, Floats slots,
-         MaybeFloats v_background, bool absolute) {
+      [](const View& view, const BlendBuffers& b, Floats v_image, MaybeFloats v_alpha, MaybeFloats v_depth,
+         Floats slots, MaybeFloats v_background, bool absolute) {
         nb::gil_scoped_release release;
-        blend_backward(view, b, {v_image.data(), data(v_alpha), data(v_depth),
-                                 reinterpret_cast<PairGradient*>(slots.data()), data(v_background), absolute});
+        blend_backward(view, b,
+                       {v_image.data(), data(v_alpha), data(v_depth), reinterpret_cast<PairGradient*>(slots.data()),
+                        data(v_background), absolute});
       },
       nb::arg("view"), nb::arg("buffers"), nb::arg("v_image"), nb::arg("v_alpha").none(), nb::arg("v_depth").none(),
       nb::arg("slots"), nb::arg("v_background").none(), nb::arg("absolute"));
@@ -160,7 +170,7 @@ NB_MODULE(S3D_MODULE_NAME, m) {
             a.param[i] = adam[i].data();
             a.m[i] = adam[6 + i].data();
             a.v[i] = adam[12 + i].data();
-            a.coefficients[i] = {constants[0], constants[1], constants[2], constants[3],
+            a.coefficients[i] = {constants[0], constants[1],  constants[2], constants[3],
                                  constants[4], step_sizes[i], constants[5]};
           }
           a.opacity_reg = constants[6];
@@ -175,15 +185,16 @@ NB_MODULE(S3D_MODULE_NAME, m) {
         nb::gil_scoped_release release;
         finish_backward(p.view(), view, f);
       },
-      nb::arg("parameters"), nb::arg("view"), nb::arg("projected"), nb::arg("slots"),
-      nb::arg("pair_weights").none(), nb::arg("gradients"), nb::arg("adam"), nb::arg("step_sizes"),
-      nb::arg("constants"), nb::arg("density"), nb::arg("v_camera").none());
+      nb::arg("parameters"), nb::arg("view"), nb::arg("projected"), nb::arg("slots"), nb::arg("pair_weights").none(),
+      nb::arg("gradients"), nb::arg("adam"), nb::arg("step_sizes"), nb::arg("constants"), nb::arg("density"),
+      nb::arg("v_camera").none());
 
   m.def(
       "photometric",
       [](Floats image, Floats target, MaybeFloats mask, float ssim_weight, MaybeFloats scratch, MaybeFloats v_image) {
-        const Photometric p = {image.data(), target.data(), data(mask), static_cast<int>(image.shape(0)),
-                               static_cast<int>(image.shape(1)), ssim_weight};
+        const Photometric p = {
+            image.data(), target.data(), data(mask), static_cast<int>(image.shape(0)), static_cast<int>(image.shape(1)),
+            ssim_weight};
         PhotometricResult r;
         {
           nb::gil_scoped_release release;

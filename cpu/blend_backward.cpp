@@ -143,9 +143,12 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
 void blend_backward(const View& view, const BlendBuffers& b, const BlendGradients& g) {
   const bool depth = g.v_depth != nullptr;
   auto* tile = &blend_tile_vjp<false, false>;
-  if (depth && g.absolute) tile = &blend_tile_vjp<true, true>;
-  else if (depth) tile = &blend_tile_vjp<true, false>;
-  else if (g.absolute) tile = &blend_tile_vjp<false, true>;
+  if (depth && g.absolute)
+    tile = &blend_tile_vjp<true, true>;
+  else if (depth)
+    tile = &blend_tile_vjp<true, false>;
+  else if (g.absolute)
+    tile = &blend_tile_vjp<false, true>;
   for_blocks(view.num_tiles(), [&](int index) { tile(view, b, g, index); });
 }
 

@@ -62,7 +62,8 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
       using P = Place<decltype(walk)::value>;
       constexpr Walk kWalk = decltype(walk)::value;
       const Bundle<2> dx = P::dx(column, x);
-      walk_alphas<P>(r, terms, dx, first, last, [&](int row, const Bundle<2>& alpha) S3D_INLINE { alphas.store<P>(row, alpha); });
+      walk_alphas<P>(r, terms, dx, first, last,
+                     [&](int row, const Bundle<2>& alpha) S3D_INLINE { alphas.store<P>(row, alpha); });
       for (int row = first; row <= last; row += P::kStep) {
         const Bundle<2> alpha = alphas.load<P>(row);
         const Bundle<2> t = state.template load<kWalk>(column, row, kT);
@@ -131,10 +132,14 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
 void blend_forward(const View& view, const BlendBuffers& b) {
   const bool depth = b.depth != nullptr, weights = b.pair_weights != nullptr, count = b.counts != nullptr;
   auto* tile = &blend_tile<false, false, false>;
-  if (count) tile = &blend_tile<false, false, true>;
-  else if (depth && weights) tile = &blend_tile<true, true, false>;
-  else if (depth) tile = &blend_tile<true, false, false>;
-  else if (weights) tile = &blend_tile<false, true, false>;
+  if (count)
+    tile = &blend_tile<false, false, true>;
+  else if (depth && weights)
+    tile = &blend_tile<true, true, false>;
+  else if (depth)
+    tile = &blend_tile<true, false, false>;
+  else if (weights)
+    tile = &blend_tile<false, true, false>;
   for_blocks(view.num_tiles(), [&](int index) { tile(view, b, index); });
 }
 

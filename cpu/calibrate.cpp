@@ -28,17 +28,17 @@ double calibrate_gflops() {
   double best = 1e30;
   for (int repeat = 0; repeat < kRepeats; ++repeat)
     best = std::min(best, seconds_of([&] {
-      for_blocks(threads, [&](int block) {
-        Lane chain[kChains];
-        for (int i = 0; i < kChains; ++i) chain[i] = Lane(static_cast<float>(i + block));
-        const Lane factor(0.999f), addend(1e-3f);
-        for (int round = 0; round < kRounds; ++round)
-          for (Lane& c : chain) c = c * factor + addend;
-        float sum = 0.0f;
-        for (const Lane& c : chain) sum += horizontal_sum(c);
-        sink[block] = sum;
-      });
-    }));
+                      for_blocks(threads, [&](int block) {
+                        Lane chain[kChains];
+                        for (int i = 0; i < kChains; ++i) chain[i] = Lane(static_cast<float>(i + block));
+                        const Lane factor(0.999f), addend(1e-3f);
+                        for (int round = 0; round < kRounds; ++round)
+                          for (Lane& c : chain) c = c * factor + addend;
+                        float sum = 0.0f;
+                        for (const Lane& c : chain) sum += horizontal_sum(c);
+                        sink[block] = sum;
+                      });
+                    }));
   return 2.0 * kChains * kRounds * kLanes * threads / best * 1e-9;
 }
 
@@ -50,11 +50,11 @@ double calibrate_copy_gbytes() {
   double best = 1e30;
   for (int repeat = 0; repeat < kRepeats; ++repeat)
     best = std::min(best, seconds_of([&] {
-      for_blocks(threads, [&](int block) {
-        const std::size_t share = kBytes / threads;
-        std::memcpy(to.data() + block * share, from.data() + block * share, share);
-      });
-    }));
+                      for_blocks(threads, [&](int block) {
+                        const std::size_t share = kBytes / threads;
+                        std::memcpy(to.data() + block * share, from.data() + block * share, share);
+                      });
+                    }));
   return 2.0 * static_cast<double>(kBytes) / best * 1e-9;
 }
 

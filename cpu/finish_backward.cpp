@@ -39,7 +39,7 @@ LaneSums load_sums(const SplatRecord* records, const PairGradient* totals, int c
     for (int i = 0; i < kLanes; ++i) out.v[i] = pick(std::min(i, count - 1));
     return out;
   };
-  const auto sum = [&](float PairGradient::*member) { return lanes([&](int i) { return totals[i].*member; }); };
+  const auto sum = [&](float PairGradient::* member) { return lanes([&](int i) { return totals[i].*member; }); };
   const Lane minus_2ln2(static_cast<float>(-2.0 * kLn2)), minus_ln2(static_cast<float>(-kLn2));
   const Lane a = minus_2ln2 * lanes([&](int i) { return records[i].a2; });
   const Lane b = minus_ln2 * lanes([&](int i) { return records[i].b2; });
@@ -114,7 +114,8 @@ void splat_vjp(const SplatParameters& p, const View& view, const Pinhole<Lane>& 
   }
 }
 
-void write_gradient(const SplatGradient& g, std::int64_t row, int coefficients, int sh_rest, const SplatGradients& out) {
+void write_gradient(const SplatGradient& g, std::int64_t row, int coefficients, int sh_rest,
+                    const SplatGradients& out) {
   std::memcpy(out.means + 3 * row, g.mean, sizeof(g.mean));
   std::memcpy(out.quats + 4 * row, g.quat, sizeof(g.quat));
   std::memcpy(out.log_scales + 3 * row, g.log_scale, sizeof(g.log_scale));
@@ -137,7 +138,7 @@ void zero_block(std::int64_t begin, std::int64_t end, int sh_rest, const SplatGr
 
 void adam_rows(const AdamBuffers& a, int which, std::int64_t offset, const float* gradient, int count) {
   const AdamCoefficients<float>& c = a.coefficients[which];
-  const AdamCoefficients<Lane> wide = {Lane(c.beta1), Lane(c.beta2), Lane(c.rest1),     Lane(c.rest2),
+  const AdamCoefficients<Lane> wide = {Lane(c.beta1), Lane(c.beta2),     Lane(c.rest1),    Lane(c.rest2),
                                        Lane(c.eps),   Lane(c.step_size), Lane(c.inv_bias2)};
   float* param = a.param[which] + offset;
   float* m = a.m[which] + offset;
@@ -204,7 +205,8 @@ void finish_backward(const SplatParameters& p, const View& view, const FinishBuf
     float v_camera[12] = {};
     const std::uint32_t first_slot = f.projected.block_slots[block];
     const PairGradient* slots = f.slots + first_slot;
-    const float* weights = f.pair_weights == nullptr ? nullptr : f.pair_weights + 2 * static_cast<std::size_t>(first_slot);
+    const float* weights =
+        f.pair_weights == nullptr ? nullptr : f.pair_weights + 2 * static_cast<std::size_t>(first_slot);
     for (int first = 0; first < f.projected.block_visible[block]; first += kLanes) {
       const SplatRecord* records = f.projected.records + begin + first;
       LaneRows rows;
@@ -221,7 +223,8 @@ void finish_backward(const SplatParameters& p, const View& view, const FinishBuf
           for (int i = 0; i < rows.count; ++i) v_camera[k] += lane_camera[k][i];
       for (int i = 0; i < rows.count; ++i) {
         if (f.density != nullptr)
-          add_density(*f.density, records[i], f.projected.tiles[begin + first + i].radius, totals[i], weights, sums.px[i], sums.py[i], view);
+          add_density(*f.density, records[i], f.projected.tiles[begin + first + i].radius, totals[i], weights,
+                      sums.px[i], sums.py[i], view);
         if (f.gradients != nullptr) write_gradient(gradient[i], rows.row[i], coefficients, p.sh_rest, *f.gradients);
         if (f.adam != nullptr) adam_splat(*f.adam, gradient[i], rows.row[i], coefficients, p.sh_rest);
       }

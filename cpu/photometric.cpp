@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Both passes run over patches of the image: a strip of columns times a band of rows. In a patch a ring of 11 rows holds
-// horizontal blurs, small enough for the first-level cache; the vertical blur of a row is then a weighted sum of the
-// ring. Lanes run along the interleaved row, so a step of one pixel is a step of 3 floats.
+// Both passes run over patches of the image: a strip of columns times a band of rows. In a patch a ring of 11 rows
+// holds horizontal blurs, small enough for the first-level cache; the vertical blur of a row is then a weighted sum of
+// the ring. Lanes run along the interleaved row, so a step of one pixel is a step of 3 floats.
 #include "cpu/photometric.h"
 
 #include <algorithm>
@@ -18,9 +18,9 @@ namespace s3d {
 namespace {
 
 constexpr int kRadius = 5, kTaps = 2 * kRadius + 1;
-constexpr int kStrip = 128;        // Floats; a multiple of every lane count.
-constexpr int kBandRows = 96;      // Rows are blurred again where bands meet: a tenth more work.
-constexpr int kHalo = 3 * kRadius; // Floats to either side that a horizontal blur reads.
+constexpr int kStrip = 128;         // Floats; a multiple of every lane count.
+constexpr int kBandRows = 96;       // Rows are blurred again where bands meet: a tenth more work.
+constexpr int kHalo = 3 * kRadius;  // Floats to either side that a horizontal blur reads.
 
 // exp(-d^2 / (2 * 1.5^2)), normalised.
 struct Window {
@@ -140,7 +140,7 @@ struct Sums {
 // The mask's weight of every float of the strip's part of row y; 0 past the image's edge.
 void load_weights(const Photometric& p, const Patch& patch, int y, float* out) {
   for (int i = 0; i < kStrip; ++i)
-    out[i] = i >= patch.columns ? 0.0f
+    out[i] = i >= patch.columns  ? 0.0f
              : p.mask == nullptr ? 1.0f
                                  : p.mask[static_cast<std::size_t>(p.width) * y + (patch.x0 + i) / 3];
 }
@@ -214,7 +214,8 @@ void gradient_patch(const Photometric& p, const Patch& patch, float* const maps[
   HaloRow in[2][3];
   const auto load_row = [&](int row) {
     if (row < 0 || row >= p.height) return;
-    for (int map = 0; map < 3; ++map) load_halo(maps[map] + static_cast<std::size_t>(row) * n, n, patch, in[row & 1][map]);
+    for (int map = 0; map < 3; ++map)
+      load_halo(maps[map] + static_cast<std::size_t>(row) * n, n, patch, in[row & 1][map]);
   };
   const auto blur_row = [&](int row) {
     load_row(row + 1);

@@ -2,7 +2,8 @@
 // L1 and SSIM between two images [H, W, 3], and the gradient with respect to the first.
 //
 // loss = (1 - ssim_weight) * mean |x - y| + ssim_weight * (1 - mean SSIM). With a mask (0..1), both images are
-// multiplied by it before windowing, and the means run over mask-weighted pixels. An all-zero mask gives zero everywhere.
+// multiplied by it before windowing, and the means run over mask-weighted pixels. An all-zero mask gives zero
+// everywhere.
 #pragma once
 
 #include <cstddef>

@@ -22,8 +22,7 @@ void run_blocks(int count, void (*call)(void*, int), void* context);
 template <class F>
 void for_blocks(int count, F&& f) {
   auto* context = const_cast<void*>(static_cast<const void*>(&f));
-  detail::run_blocks(
-      count, [](void* c, int block) { (*static_cast<std::remove_reference_t<F>*>(c))(block); }, context);
+  detail::run_blocks(count, [](void* c, int block) { (*static_cast<std::remove_reference_t<F>*>(c))(block); }, context);
 }
 
 }  // namespace s3d

@@ -108,15 +108,15 @@ struct BlendBuffers {
   const SplatRecord* records;
   const Pair* pairs;
   const std::uint32_t* tile_start;
-  SegmentMask* masks;         // [pairs]: segments that a pair may touch and that were alive.
-  std::uint32_t* tile_used;   // [num_tiles]: pairs handled before the whole tile was finished.
-  float* image;               // [H, W, 3]
-  float* transmittance;       // [H, W], final.
-  float* depth;               // [H, W] or null.
-  float* median_depth;        // [H, W] or null, with depth.
-  float* pair_weights;        // [pairs, 2] by slot: sum and maximum of the weight; or null.
-  const float* background;    // [3]
-  std::uint64_t* counts;      // [num_tiles, 2] or null: pixels inside ellipses before and after the early stop.
+  SegmentMask* masks;        // [pairs]: segments that a pair may touch and that were alive.
+  std::uint32_t* tile_used;  // [num_tiles]: pairs handled before the whole tile was finished.
+  float* image;              // [H, W, 3]
+  float* transmittance;      // [H, W], final.
+  float* depth;              // [H, W] or null.
+  float* median_depth;       // [H, W] or null, with depth.
+  float* pair_weights;       // [pairs, 2] by slot: sum and maximum of the weight; or null.
+  const float* background;   // [3]
+  std::uint64_t* counts;     // [num_tiles, 2] or null: pixels inside ellipses before and after the early stop.
 };
 void blend_forward(const View& view, const BlendBuffers& b);
 
@@ -145,7 +145,8 @@ struct AdamBuffers {
   float* m[6];
   float* v[6];
   AdamCoefficients<float> coefficients[6];
-  float opacity_reg, scale_reg;  // Gradients of reg * mean(opacity) and reg * mean(scale), divided by the count outside.
+  float opacity_reg,
+      scale_reg;  // Gradients of reg * mean(opacity) and reg * mean(scale), divided by the count outside.
 };
 
 struct FinishBuffers {

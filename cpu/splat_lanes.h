@@ -34,7 +34,8 @@ S3D_HD void load_shape(const SplatParameters& p, const LaneRows& rows, SplatShap
   // exp2 holds inside +-126; e^60 world units and e^-60 are beyond any scene.
   // A NaN has to stay one, so that the splat is culled.
   for (int k = 0; k < 3; ++k)
-    s.scale[k] = select(log_scale[k] == log_scale[k], exp(min(max(log_scale[k], Lane(-60.0f)), Lane(60.0f))), log_scale[k]);
+    s.scale[k] =
+        select(log_scale[k] == log_scale[k], exp(min(max(log_scale[k], Lane(-60.0f)), Lane(60.0f))), log_scale[k]);
 }
 
 S3D_HD Lane load_opacity(const SplatParameters& p, const LaneRows& rows) {
@@ -51,7 +52,8 @@ S3D_HD void view_direction(const SplatShape<Lane>& s, const Pinhole<Lane>& c, La
 }
 
 // Colour before the clamp at 0, and the basis functions that made it.
-S3D_HD void shade(const SplatParameters& p, int degree, const LaneRows& rows, const Lane dir[3], Lane* basis, Lane rgb[3]) {
+S3D_HD void shade(const SplatParameters& p, int degree, const LaneRows& rows, const Lane dir[3], Lane* basis,
+                  Lane rgb[3]) {
   sh_basis(degree, dir[0], dir[1], dir[2], basis);
   Lane sh[3];
   load_rows<3>(p.sh0, 3, rows, sh);

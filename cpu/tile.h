@@ -15,8 +15,8 @@ namespace s3d {
 
 // Segment `column * 16 + row` starts at pixel (column * kLanes, row) of the tile.
 struct Tile {
-  int x0, y0;          // Of its top-left pixel in the image.
-  int columns, rows;   // Pixels inside the image.
+  int x0, y0;         // Of its top-left pixel in the image.
+  int columns, rows;  // Pixels inside the image.
 
   Tile(const View& view, int tile)
       : x0(tile % view.tiles_x() * kTilePx),
@@ -89,9 +89,7 @@ struct alignas(64) SegmentFields {
   }
   // The pixel at (x, row) of the tile.
   S3D_HD float& pixel(int x, int row, int field) { return at(kColumnRows * (x / kLanes) + row, field)[x % kLanes]; }
-  void clear() {
-    std::memset(data, 0, sizeof(data));
-  }
+  void clear() { std::memset(data, 0, sizeof(data)); }
 };
 
 // Calls f(walk, column, first row, last row) for each walk that covers the segments of `mask`.
@@ -118,7 +116,9 @@ S3D_HD void for_walks(SegmentMask mask, F&& f) {
 struct alignas(64) RowValues {
   float data[2 * (kTilePx + 1) * kLanes];
   template <class P>
-  S3D_HD static int at(int row) { return (P::kStep == 2 ? row : 2 * row) * kLanes; }
+  S3D_HD static int at(int row) {
+    return (P::kStep == 2 ? row : 2 * row) * kLanes;
+  }
   template <class P>
   S3D_HD void store(int row, const Bundle<2>& value) {
     for (int k = 0; k < 2; ++k) value.v[k].store(data + at<P>(row) + k * kLanes);

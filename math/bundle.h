@@ -24,12 +24,12 @@ struct BundleMask {
   Mask v[K];
 };
 
-#define S3D_BUNDLE_OPERATOR(op)                                   \
-  template <int K>                                                \
-  S3D_HD Bundle<K> operator op(Bundle<K> a, Bundle<K> b) {        \
-    Bundle<K> out;                                                \
-    for (int k = 0; k < K; ++k) out.v[k] = a.v[k] op b.v[k];      \
-    return out;                                                   \
+#define S3D_BUNDLE_OPERATOR(op)                              \
+  template <int K>                                           \
+  S3D_HD Bundle<K> operator op(Bundle<K> a, Bundle<K> b) {   \
+    Bundle<K> out;                                           \
+    for (int k = 0; k < K; ++k) out.v[k] = a.v[k] op b.v[k]; \
+    return out;                                              \
   }
 S3D_BUNDLE_OPERATOR(+)
 S3D_BUNDLE_OPERATOR(-)
@@ -37,12 +37,12 @@ S3D_BUNDLE_OPERATOR(*)
 S3D_BUNDLE_OPERATOR(/)
 #undef S3D_BUNDLE_OPERATOR
 
-#define S3D_BUNDLE_COMPARISON(op)                                 \
-  template <int K>                                                \
-  S3D_HD BundleMask<K> operator op(Bundle<K> a, Bundle<K> b) {    \
-    BundleMask<K> out;                                            \
-    for (int k = 0; k < K; ++k) out.v[k] = a.v[k] op b.v[k];      \
-    return out;                                                   \
+#define S3D_BUNDLE_COMPARISON(op)                              \
+  template <int K>                                             \
+  S3D_HD BundleMask<K> operator op(Bundle<K> a, Bundle<K> b) { \
+    BundleMask<K> out;                                         \
+    for (int k = 0; k < K; ++k) out.v[k] = a.v[k] op b.v[k];   \
+    return out;                                                \
   }
 S3D_BUNDLE_COMPARISON(<)
 S3D_BUNDLE_COMPARISON(>)

@@ -6,7 +6,8 @@
 
 namespace s3d {
 
-// The ellipse around (x, y), in the form in which a line dy = const cuts it: dx = slope * dy -+ sqrt(reach - rest * dy^2).
+// The ellipse around (x, y), in the form in which a line dy = const cuts it: dx = slope * dy -+ sqrt(reach - rest *
+// dy^2).
 template <class T>
 struct Ellipse {
   T x, y, slope, rest, reach, half_width, half_height;

@@ -72,41 +72,78 @@ struct Lanes {
 };
 
 template <int N>
-S3D_HD Lanes<N> operator+(Lanes<N> a, Lanes<N> b) { return {a.v + b.v}; }
+S3D_HD Lanes<N> operator+(Lanes<N> a, Lanes<N> b) {
+  return {a.v + b.v};
+}
 template <int N>
-S3D_HD Lanes<N> operator-(Lanes<N> a, Lanes<N> b) { return {a.v - b.v}; }
+S3D_HD Lanes<N> operator-(Lanes<N> a, Lanes<N> b) {
+  return {a.v - b.v};
+}
 template <int N>
-S3D_HD Lanes<N> operator*(Lanes<N> a, Lanes<N> b) { return {a.v * b.v}; }
+S3D_HD Lanes<N> operator*(Lanes<N> a, Lanes<N> b) {
+  return {a.v * b.v};
+}
 template <int N>
-S3D_HD Lanes<N> operator/(Lanes<N> a, Lanes<N> b) { return {a.v / b.v}; }
+S3D_HD Lanes<N> operator/(Lanes<N> a, Lanes<N> b) {
+  return {a.v / b.v};
+}
 template <int N>
-S3D_HD Lanes<N> operator-(Lanes<N> a) { return {-a.v}; }
+S3D_HD Lanes<N> operator-(Lanes<N> a) {
+  return {-a.v};
+}
 template <int N>
-S3D_HD Lanes<N>& operator+=(Lanes<N>& a, Lanes<N> b) { a.v += b.v; return a; }
+S3D_HD Lanes<N>& operator+=(Lanes<N>& a, Lanes<N> b) {
+  a.v += b.v;
+  return a;
+}
 template <int N>
-S3D_HD Lanes<N>& operator-=(Lanes<N>& a, Lanes<N> b) { a.v -= b.v; return a; }
+S3D_HD Lanes<N>& operator-=(Lanes<N>& a, Lanes<N> b) {
+  a.v -= b.v;
+  return a;
+}
 template <int N>
-S3D_HD Lanes<N>& operator*=(Lanes<N>& a, Lanes<N> b) { a.v *= b.v; return a; }
+S3D_HD Lanes<N>& operator*=(Lanes<N>& a, Lanes<N> b) {
+  a.v *= b.v;
+  return a;
+}
 
 template <int N>
-S3D_HD LaneMask<N> operator<(Lanes<N> a, Lanes<N> b) { return {a.v < b.v}; }
+S3D_HD LaneMask<N> operator<(Lanes<N> a, Lanes<N> b) {
+  return {a.v < b.v};
+}
 template <int N>
-S3D_HD LaneMask<N> operator>(Lanes<N> a, Lanes<N> b) { return {a.v > b.v}; }
+S3D_HD LaneMask<N> operator>(Lanes<N> a, Lanes<N> b) {
+  return {a.v > b.v};
+}
 template <int N>
-S3D_HD LaneMask<N> operator<=(Lanes<N> a, Lanes<N> b) { return {a.v <= b.v}; }
+S3D_HD LaneMask<N> operator<=(Lanes<N> a, Lanes<N> b) {
+  return {a.v <= b.v};
+}
 template <int N>
-S3D_HD LaneMask<N> operator>=(Lanes<N> a, Lanes<N> b) { return {a.v >= b.v}; }
+S3D_HD LaneMask<N> operator>=(Lanes<N> a, Lanes<N> b) {
+  return {a.v >= b.v};
+}
 template <int N>
-S3D_HD LaneMask<N> operator==(Lanes<N> a, Lanes<N> b) { return {a.v == b.v}; }
+S3D_HD LaneMask<N> operator==(Lanes<N> a, Lanes<N> b) {
+  return {a.v == b.v};
+}
 template <int N>
-S3D_HD LaneMask<N> operator&(LaneMask<N> a, LaneMask<N> b) { return {a.v & b.v}; }
+S3D_HD LaneMask<N> operator&(LaneMask<N> a, LaneMask<N> b) {
+  return {a.v & b.v};
+}
 template <int N>
-S3D_HD LaneMask<N> operator|(LaneMask<N> a, LaneMask<N> b) { return {a.v | b.v}; }
+S3D_HD LaneMask<N> operator|(LaneMask<N> a, LaneMask<N> b) {
+  return {a.v | b.v};
+}
 template <int N>
-S3D_HD LaneMask<N> operator~(LaneMask<N> a) { return {~a.v}; }
+S3D_HD LaneMask<N> operator~(LaneMask<N> a) {
+  return {~a.v};
+}
 
 template <int N>
-S3D_HD Lanes<N> select(LaneMask<N> mask, Lanes<N> a, Lanes<N> b) { return {mask.v ? a.v : b.v}; }
+S3D_HD Lanes<N> select(LaneMask<N> mask, Lanes<N> a, Lanes<N> b) {
+  return {mask.v ? a.v : b.v};
+}
 // x86 has instructions for exactly a < b ? a : b, which compilers use only where NaN is ruled out.
 template <int N>
 S3D_HD Lanes<N> min(Lanes<N> a, Lanes<N> b) {
@@ -149,10 +186,16 @@ template <int N>
 S3D_HD Lanes<N> sqrt(Lanes<N> a) {
   Lanes<N> out;
 #if defined(__AVX512F__)
-  if constexpr (N == 16) { out.v = (typename Lanes<N>::V)_mm512_sqrt_ps((__m512)a.v); return out; }
+  if constexpr (N == 16) {
+    out.v = (typename Lanes<N>::V)_mm512_sqrt_ps((__m512)a.v);
+    return out;
+  }
 #endif
 #if defined(__AVX2__)
-  if constexpr (N == 8) { out.v = (typename Lanes<N>::V)_mm256_sqrt_ps((__m256)a.v); return out; }
+  if constexpr (N == 8) {
+    out.v = (typename Lanes<N>::V)_mm256_sqrt_ps((__m256)a.v);
+    return out;
+  }
 #endif
   for (int i = 0; i < N; ++i) out.v[i] = __builtin_sqrtf(a.v[i]);
   return out;
@@ -193,7 +236,8 @@ S3D_HD Lanes<N> add_exponent(Lanes<N> x, typename LaneMask<N>::V n) {
 }  // namespace detail
 
 // 2^x for -126 <= x <= 126 to 3e-7 of its value; outside that the result is meaningless (callers mask or clamp it).
-// x = n + f with |f| <= 1/2; a polynomial of degree 5 fitted here for the least relative error; n added to the exponent.
+// x = n + f with |f| <= 1/2; a polynomial of degree 5 fitted here for the least relative error; n added to the
+// exponent.
 template <int N>
 S3D_HD Lanes<N> exp2(Lanes<N> x) {
   typedef typename LaneMask<N>::V I;

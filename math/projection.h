@@ -38,12 +38,12 @@ struct SplatShape {
 // What both directions need.
 template <class T>
 struct Footprint {
-  T x, y, z;           // Mean in the camera frame.
-  T px, py;            // Mean in the image, pixels.
-  T a, b, c;           // 2D covariance with the low-pass filter, px^2.
-  T det, det_sharp;    // Determinants with and without the filter.
+  T x, y, z;         // Mean in the camera frame.
+  T px, py;          // Mean in the image, pixels.
+  T a, b, c;         // 2D covariance with the low-pass filter, px^2.
+  T det, det_sharp;  // Determinants with and without the filter.
   T rot[9], w0[3], w1[3], v0[3], v1[3], u, v;
-  T compensation;      // sqrt(det_sharp / det), the opacity factor in antialias mode.
+  T compensation;  // sqrt(det_sharp / det), the opacity factor in antialias mode.
 };
 
 template <class T>
@@ -147,9 +147,9 @@ S3D_HD void project_splat_vjp(const SplatShape<T>& s, const Pinhole<T>& c, const
   const T v_v = select((raw_v >= c.v_min) & (raw_v <= c.v_max), T(0.0) - jy * dot1z, T(0.0));
   v_cam[0] = jx * g.px + v_u * inv_z;
   v_cam[1] = jy * g.py + v_v * inv_z;
-  v_cam[2] = g.z - (jx * dot0 + jy * dot1) * inv_z - (jx * g.px + v_u * inv_z) * raw_u - (jy * g.py + v_v * inv_z) * raw_v;
-  for (int k = 0; k < 3; ++k)
-    v_s.mean[k] = c.r[k] * v_cam[0] + c.r[3 + k] * v_cam[1] + c.r[6 + k] * v_cam[2];
+  v_cam[2] =
+      g.z - (jx * dot0 + jy * dot1) * inv_z - (jx * g.px + v_u * inv_z) * raw_u - (jy * g.py + v_v * inv_z) * raw_v;
+  for (int k = 0; k < 3; ++k) v_s.mean[k] = c.r[k] * v_cam[0] + c.r[3 + k] * v_cam[1] + c.r[6 + k] * v_cam[2];
 }
 
 }  // namespace s3d

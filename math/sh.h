@@ -68,8 +68,8 @@ S3D_HD void sh_basis_vjp(int degree, T x, T y, T z, const T* v_b, T v_dir[3]) {
     const T v11 = T(-0.4570457994644658) * v_b[11], v12 = T(0.3731763325901154) * v_b[12];
     const T v13 = T(-0.4570457994644658) * v_b[13], v14 = T(1.445305721320277) * v_b[14];
     const T v15 = T(-0.5900435899266435) * v_b[15];
-    vx += T(6.0) * xy * v9 + yz * v10 - T(2.0) * xy * v11 - T(6.0) * xz * v12 +
-          (T(4.0) * zz - T(3.0) * xx - yy) * v13 + T(2.0) * xz * v14 + T(3.0) * (xx - yy) * v15;
+    vx += T(6.0) * xy * v9 + yz * v10 - T(2.0) * xy * v11 - T(6.0) * xz * v12 + (T(4.0) * zz - T(3.0) * xx - yy) * v13 +
+          T(2.0) * xz * v14 + T(3.0) * (xx - yy) * v15;
     vy += T(3.0) * (xx - yy) * v9 + xz * v10 + (T(4.0) * zz - xx - T(3.0) * yy) * v11 - T(6.0) * yz * v12 -
           T(2.0) * xy * v13 - T(2.0) * yz * v14 - T(6.0) * xy * v15;
     vz += xy * v10 + T(8.0) * yz * v11 + (T(6.0) * zz - T(3.0) * xx - T(3.0) * yy) * v12 + T(8.0) * xz * v13 +

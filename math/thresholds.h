@@ -19,7 +19,8 @@ inline constexpr double kShC0 = 0.28209479177387814;
 inline constexpr double kLog2AlphaMin = -7.994353436858858;
 inline constexpr double kLog2E = 1.4426950408889634;
 inline constexpr double kLn2 = 0.6931471805599453;
-// Below this share of its area lost to the low-pass filter, a splat's compensation is flat (its gradient would be infinite).
+// Below this share of its area lost to the low-pass filter, a splat's compensation is flat (its gradient would be
+// infinite).
 inline constexpr double kCompensationFloor = 1e-12;
 
 }  // namespace s3d
