@@ -52,9 +52,13 @@ LaneSums load_sums(const SplatRecord* records, const PairGradient* totals, int c
   out.conic_a = Lane(-0.5f) * sum(&PairGradient::sxx);
   out.conic_b = -sum(&PairGradient::sxy);
   out.conic_c = Lane(-0.5f) * sum(&PairGradient::syy);
-  out.rgb[0] = sum(&PairGradient::red);
-  out.rgb[1] = sum(&PairGradient::green);
-  out.rgb[2] = sum(&PairGradient::blue);
+  // A colour that was clamped at 0 has no gradient.
+  const auto lively = [&](float SplatRecord::*colour, float PairGradient::*gradient) {
+    return lanes([&](int i) { return records[i].*colour > 0.0f ? totals[i].*gradient : 0.0f; });
+  };
+  out.rgb[0] = lively(&SplatRecord::red, &PairGradient::red);
+  out.rgb[1] = lively(&SplatRecord::green, &PairGradient::green);
+  out.rgb[2] = lively(&SplatRecord::blue, &PairGradient::blue);
   out.z = sum(&PairGradient::z);
   return out;
 }
@@ -68,10 +72,10 @@ void splat_vjp(const SplatParameters& p, const View& view, const Pinhole<Lane>& 
   Footprint<Lane> f;
   project_splat(s, camera, f);
 
-  Lane basis[kMaxCoefficients], v_basis[kMaxCoefficients], dir[3], length, rgb[3], v_rgb[3];
+  Lane basis[kMaxCoefficients], v_basis[kMaxCoefficients], dir[3], length;
+  const Lane* v_rgb = g.rgb;
   view_direction(s, camera, dir, length);
-  shade(p, view.sh_degree, rows, dir, basis, rgb);
-  for (int c = 0; c < 3; ++c) v_rgb[c] = select(rgb[c] > Lane(0.0f), g.rgb[c], Lane(0.0f));
+  sh_basis(view.sh_degree, dir[0], dir[1], dir[2], basis);
   const int coefficients = (view.sh_degree + 1) * (view.sh_degree + 1);
   v_basis[0] = Lane(0.0f);
   for (int k = 1; k < coefficients; ++k) {

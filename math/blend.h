@@ -10,10 +10,29 @@
 
 namespace s3d {
 
-// Opacity that a splat shows to a pixel: 0 where it is too faint to be blended, kAlphaMax at most.
+// Opacity that a splat shows to a pixel: 0 where it is too faint to be blended, kAlphaMax at most. raw = 2^p.
 template <class T>
-S3D_HD T splat_alpha(T p) {
-  return select(p >= T(kLog2AlphaMin), min(exp2(p), T(kAlphaMax)), T(0.0));
+S3D_HD T splat_alpha(T raw) {
+  return select(raw >= T(kAlphaMin), min(raw, T(kAlphaMax)), T(0.0));
+}
+
+// Along a line of pixels p is quadratic, so 2^p follows from the pixel before by two products (forward differencing of
+// a Gaussian): the ratio of neighbours shrinks by a constant factor a step.
+template <class T>
+struct GaussianRun {
+  T value, ratio, curvature;
+};
+
+// At a pixel with offset dy, `step` pixels at a time: p here, b2 dx, and c2 of the quadratic form.
+template <class T>
+S3D_HD GaussianRun<T> gaussian_run(T p, T b2_dx, T c2, T dy, T step) {
+  return {exp2(p), exp2(step * (c2 * (T(2.0) * dy + step) + b2_dx)), exp2(T(2.0) * c2 * step * step)};
+}
+
+template <class T>
+S3D_HD void advance(GaussianRun<T>& g) {
+  g.value = g.value * g.ratio;
+  g.ratio = g.ratio * g.curvature;
 }
 
 // One pixel's transmittance t in front of the splat. A pixel that is finished holds -t.

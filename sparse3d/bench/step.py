@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bench step`: one training step on a stated scene, stage by stage, beside the plain-torch reference and the machine."""
+"""`bench step`: one training step on a stated scene, stage by stage, beside plain torch and the machine's own speed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ STAGES = ("project", "sort", "bin", "blend", "loss", "blend_backward", "finish")
 LOAD_MAX = 1.5
 # A cloud of the peer's density blends at least so many pixel-splat pairs; fewer would be an easier scene.
 PAIRS_MIN = {20_000: 15_000_000, 100_000: 30_000_000}
-_RATES = {"means": 1.6e-4, "quats_wxyz": 1e-3, "log_scales": 5e-3, "logit_opacities": 0.05, "sh0": 2.5e-3, "shN": 1.25e-4}
+_RATES = {
+    "means": 1.6e-4,
+    "quats_wxyz": 1e-3,
+    "log_scales": 5e-3,
+    "logit_opacities": 0.05,
+    "sh0": 2.5e-3,
+    "shN": 1.25e-4,
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class _Clock:
     """Adds up wall time stage by stage."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self._last = 0.0
 
     def start(self) -> None:
@@ -57,7 +64,9 @@ class _Clock:
         self._last = now
 
 
-def run(scene: Scene, cfg: StepBenchConfig, *, splats: Splats | None = None, workdir: Path | None = None) -> dict[str, Any]:
+def run(
+    scene: Scene, cfg: StepBenchConfig, *, splats: Splats | None = None, workdir: Path | None = None
+) -> dict[str, Any]:
     """Times the step over the scene's training views in turn; `splats` replaces the generated cloud.
 
     Returns step_ms and every stage in ms (means over cfg.steps), visible, pairs (splat-tile), pixel_pairs (inside the
@@ -125,7 +134,9 @@ def _points(scene: Scene, seed: int, workdir: Path | None):
 
 def _view(scene: Scene, index: int, splats: Splats, cfg: StepBenchConfig):
     camera = scene.cameras[index]
-    settings = RasterSettings(camera.width, camera.height, min(cfg.sh_degree, splats.sh_degree), antialias=splats.antialias)
+    settings = RasterSettings(
+        camera.width, camera.height, min(cfg.sh_degree, splats.sh_degree), antialias=splats.antialias
+    )
     pose = torch.from_numpy(camera.cam_from_world.astype(np.float32))
     intrinsics = torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32)
     return pose, intrinsics, scene.images[index], settings
