@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sparse3d.scene import Scene, SceneConfig, load_scene
     from sparse3d.splats import Splats
 
+    __version__: str
+
 __all__ = ["Camera", "Scene", "SceneConfig", "Sparse3dError", "Splats", "__version__", "load_scene", "rasterize"]
 
 _HOME = {

@@ -39,7 +39,7 @@ class Camera:
             raise DataError(f"Camera {self.name!r}: focal length ({self.fx}, {self.fy}) must be positive")
         pose = np.asarray(self.cam_from_world, dtype=np.float64)
         if pose.shape != (4, 4) or not np.isfinite(pose).all():
-            raise DataError(f"Camera {self.name!r}: cam_from_world must be a finite 4x4 matrix, found shape {pose.shape}")
+            raise DataError(f"Camera {self.name!r}: cam_from_world must be a finite 4x4 matrix, found {pose.shape}")
         object.__setattr__(self, "cam_from_world", pose)
 
     @property
@@ -64,7 +64,8 @@ class Camera:
     def resized(self, width: int, height: int) -> Camera:
         """The same view at another image size: K' = diag(sx, sy, 1) K, exact because centres are at +0.5."""
         sx, sy = width / self.width, height / self.height
-        return replace(self, width=width, height=height, fx=self.fx * sx, fy=self.fy * sy, cx=self.cx * sx, cy=self.cy * sy)
+        scaled = {"fx": self.fx * sx, "fy": self.fy * sy, "cx": self.cx * sx, "cy": self.cy * sy}
+        return replace(self, width=width, height=height, **scaled)
 
     def project(self, points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """World points [N,3] -> pixel positions [N,2] and depths z [N], without distortion."""

@@ -8,7 +8,7 @@ import math
 
 # Side of a square raster tile. 16 pixels are one AVX-512 register, two AVX2 ones.
 TILE_PX = 16
-# Added to the diagonal of the 2D covariance, in px^2, so that no splat is thinner than a pixel (3DGS, Kerbl et al. 2023).
+# Added to the diagonal of the 2D covariance, in px^2, so that no splat is thinner than a pixel (3DGS, Kerbl 2023).
 LOW_PASS_PX2 = 0.3
 # Contributions below one 8-bit grey level are dropped; a splat's extent is the ellipse where alpha reaches this.
 ALPHA_MIN = 1.0 / 255.0

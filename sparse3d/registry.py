@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table from a name to the class or function that answers to it, filled by `@registry.register` in the thing's own file."""
+"""A table from a name to the class or function that answers to it, filled by `@registry.register` in its own file."""
 
 from __future__ import annotations
 

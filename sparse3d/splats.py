@@ -63,7 +63,7 @@ class Splats:
     @property
     def sh_degree(self) -> int:
         """Highest stored degree of the spherical harmonics."""
-        return int(round((self.shN.shape[1] + 1) ** 0.5)) - 1
+        return round((self.shN.shape[1] + 1) ** 0.5) - 1
 
     @property
     def scales(self) -> Tensor:

@@ -10,7 +10,15 @@ from sparse3d.kernels.types import Rasterization, RasterSettings
 
 BACKENDS = ("cpu", "reference")
 
-__all__ = ["BACKENDS", "Rasterization", "RasterSettings", "choose_backend", "image_statistics", "l1_ssim_loss", "rasterize"]
+__all__ = [
+    "BACKENDS",
+    "Rasterization",
+    "RasterSettings",
+    "choose_backend",
+    "image_statistics",
+    "l1_ssim_loss",
+    "rasterize",
+]
 
 
 def choose_backend(tensor: Tensor, backend: str | None = None) -> str:
@@ -18,7 +26,7 @@ def choose_backend(tensor: Tensor, backend: str | None = None) -> str:
     if backend is None:
         backend = tensor.device.type
     if backend == "cuda":
-        raise BackendError("the CUDA back end is not part of this version (cuda/README.md); move the tensors to the cpu")
+        raise BackendError("the CUDA back end is not in this version (cuda/README.md); move the tensors to the cpu")
     if backend not in BACKENDS:
         raise BackendError(f"no back end {backend!r} (there are: {', '.join(BACKENDS)})")
     return backend
@@ -44,7 +52,7 @@ def rasterize(
     all six parameters, cam_from_world (its 12 upper entries taken as independent) and background. Splats with
     anything not finite are culled. N = 0 gives the background.
     """
-    parameters = [means, quats_wxyz, log_scales, logit_opacities, sh0, shN]
+    parameters = (means, quats_wxyz, log_scales, logit_opacities, sh0, shN)
     if choose_backend(means, backend) == "reference":
         from sparse3d.kernels import reference
 

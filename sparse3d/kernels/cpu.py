@@ -28,7 +28,12 @@ TILES_BYTES = 32
 RECORD_SPLAT, RECORD_NUM_PAIRS = 13, 15
 SLOT_FLOATS = 12
 # Instruction sets, best first, with what torch calls the processor that has them.
-_LEVELS = {"v4": ("AVX512",), "v3": ("AVX512", "AVX2"), "base": ("AVX512", "AVX2", "DEFAULT"), "neon": ("DEFAULT", "SVE256")}
+_LEVELS = {
+    "v4": ("AVX512",),
+    "v3": ("AVX512", "AVX2"),
+    "base": ("AVX512", "AVX2", "DEFAULT"),
+    "neon": ("DEFAULT", "SVE256"),
+}
 
 _module: ModuleType | None = None
 _level = ""
@@ -90,7 +95,7 @@ def use_level(name: str) -> Iterator[None]:
 
 
 def set_threads(count: int) -> int:
-    """Threads that kernels use (0: one for each processor); returns the number in force. Results do not depend on it."""
+    """Threads that kernels use (0: one a processor); returns the number in force. Results do not depend on it."""
     return module().set_num_threads(count)
 
 
@@ -206,9 +211,7 @@ class Rasterizer:
         m, take = module(), self.arena.take
         count = parameters[0].shape[0]
         h, w = settings.height, settings.width
-        view = m.make_view(
-            cam_from_world, intrinsics, w, h, settings.sh_degree, settings.antialias, settings.near
-        )
+        view = m.make_view(cam_from_world, intrinsics, w, h, settings.sh_degree, settings.antialias, settings.near)
         blocks = math.ceil(count / m.block_splats)
         records = take("records", blocks * m.block_splats * RECORD_BYTES, torch.uint8)
         tiles = take("tiles", blocks * m.block_splats * TILES_BYTES, torch.uint8)
@@ -240,8 +243,8 @@ class Rasterizer:
         m.blend_forward(view, blend)
         self.stage("blend")
         return Pass(
-            view, blend, visible, num_pairs, projected, records, tiles, block_visible, block_slots, pairs, tile_start, masks, tile_used,
-            image, transmittance, depth, median, weights, background,
+            view, blend, visible, num_pairs, projected, records, tiles, block_visible, block_slots, pairs, tile_start,
+            masks, tile_used, image, transmittance, depth, median, weights, background,
         )  # fmt: skip
 
     def blend_backward(

@@ -31,9 +31,11 @@ def _forward(
     _scatter_statistics(done, means2d, radii, weight_sum, weight_max)
     depth = done.depth if done.depth is not None else empty
     median = done.median_depth if done.median_depth is not None else empty.clone()
-    saved = [done.records, done.tiles, done.block_visible, done.block_slots, done.pairs, done.tile_start, done.masks, done.tile_used]
-    return [done.image, 1.0 - done.transmittance, depth, median, means2d, radii, weight_sum, weight_max,
-            done.transmittance, *saved]  # fmt: skip
+    saved = [
+        done.transmittance, done.records, done.tiles, done.block_visible, done.block_slots, done.pairs, done.tile_start,
+        done.masks, done.tile_used,
+    ]  # fmt: skip
+    return [done.image, 1.0 - done.transmittance, depth, median, means2d, radii, weight_sum, weight_max, *saved]
 
 
 def _scatter_statistics(done: cpu.Pass, means2d: Tensor, radii: Tensor, weight_sum: Tensor, weight_max: Tensor) -> None:
@@ -80,8 +82,8 @@ def _rasterize_vjp(
         records, pairs, tile_start, masks, tile_used, image, transmittance, expected, expected, None, background, None
     )
     done = cpu.Pass(
-        view, blend, 0, pairs.numel() // 2, projected, records, tiles, block_visible, block_slots, pairs, tile_start, masks, tile_used,
-        image, transmittance, expected, expected, None, background,
+        view, blend, 0, pairs.numel() // 2, projected, records, tiles, block_visible, block_slots, pairs, tile_start,
+        masks, tile_used, image, transmittance, expected, expected, None, background,
     )  # fmt: skip
     rasterizer = cpu.Rasterizer(cpu.FreshArena())
     v_background = torch.empty(view.num_tiles, 3)
@@ -96,7 +98,7 @@ def _rasterize_vjp(
     return [*gradients, v_matrix, cpu.sum_rows(v_background)]
 
 
-def _setup(ctx, inputs, output) -> None:  # noqa: ANN001
+def _setup(ctx, inputs, output) -> None:
     parameters, cam_from_world, intrinsics, background, *settings = inputs
     image, _, depth, *_ = output
     ctx.settings = settings
@@ -104,12 +106,13 @@ def _setup(ctx, inputs, output) -> None:  # noqa: ANN001
     ctx.set_materialize_grads(True)
 
 
-def _backward(ctx, grads):  # noqa: ANN001, ANN202
+def _backward(ctx, grads):
     tensors, (image, depth, *saved) = ctx.saved_tensors[:9], ctx.saved_tensors[9:]
     parameters, (cam_from_world, intrinsics, background) = list(tensors[:6]), tensors[6:]
     v_image, v_alpha, v_depth = (g.contiguous() for g in grads[:3])
     *gradients, v_pose, v_background = _rasterize_vjp(
-        parameters, cam_from_world, intrinsics, background, saved, image, depth, v_image, v_alpha, v_depth, *ctx.settings,
+        parameters, cam_from_world, intrinsics, background, saved, image, depth,
+        v_image, v_alpha, v_depth, *ctx.settings,
     )  # fmt: skip
     return gradients, v_pose, None, v_background, *([None] * len(ctx.settings))
 
@@ -142,12 +145,12 @@ def _photometric(image: Tensor, target: Tensor, mask: Tensor | None, ssim_weight
     return [torch.tensor([loss, l1, ssim, squared], dtype=torch.float64), v_image]
 
 
-def _photometric_setup(ctx, inputs, output) -> None:  # noqa: ANN001
+def _photometric_setup(ctx, inputs, output) -> None:
     del inputs
     ctx.save_for_backward(output[1])
 
 
-def _photometric_backward(ctx, grads):  # noqa: ANN001, ANN202
+def _photometric_backward(ctx, grads):
     (v_image,) = ctx.saved_tensors
     return v_image * grads[0][0].float(), None, None, None
 

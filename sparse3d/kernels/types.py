@@ -37,9 +37,9 @@ class Rasterization(NamedTuple):
     image [C,H,W,3]: sum of weight * colour + transmittance * background, not clamped.
     alpha [C,H,W]: 1 - final transmittance.
     depth [C,H,W]: expected depth, sum of weight * z (NOT divided by alpha: divide where alpha > 0 for a depth map).
-    median_depth [C,H,W]: z of the splat at which transmittance first falls to 0.5 or below, 0 where it never does; no gradient.
-    means2d [C,N,2] pixels and radii [C,N] pixels (0: culled), no gradient; weight_sum [C,N] and weight_max [C,N]: sum and
-    maximum over pixels of the blending weight alpha * transmittance (settings.stats; no gradient).
+    median_depth [C,H,W]: z of the splat at which transmittance first falls to 0.5 or below, 0 where it never does; no
+    gradient. means2d [C,N,2] pixels and radii [C,N] pixels (0: culled), no gradient; weight_sum [C,N] and weight_max
+    [C,N]: sum and maximum over pixels of the blending weight alpha * transmittance (settings.stats; no gradient).
     """
 
     image: Tensor

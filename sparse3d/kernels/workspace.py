@@ -29,7 +29,9 @@ class AdamState:
 
     @classmethod
     def zeros(cls, params: Mapping[str, Tensor]) -> AdamState:
-        return cls({k: torch.zeros_like(p) for k, p in params.items()}, {k: torch.zeros_like(p) for k, p in params.items()})
+        return cls(
+            {k: torch.zeros_like(p) for k, p in params.items()}, {k: torch.zeros_like(p) for k, p in params.items()}
+        )
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,9 @@ class StepWorkspace:
         self._pass = done
         return StepRendering(done.image, done.transmittance, done.depth, done.median_depth)
 
-    def photometric(self, target: Tensor, mask: Tensor | None, ssim_weight: float, image: Tensor | None = None) -> float:
+    def photometric(
+        self, target: Tensor, mask: Tensor | None, ssim_weight: float, image: Tensor | None = None
+    ) -> float:
         """Loss of the last rendering (or of `image`, what a torch term made of it); fills `v_image` [H,W,3]."""
         image = self.last_pass.image if image is None else image.detach().contiguous()
         h, w = image.shape[:2]
