@@ -69,6 +69,8 @@ def run_training(
         try:
             points, source = _points(folder, scene, cfg, resume, progress)
             splats = init_splats(points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed)
+            # As many as the budget holds: reading files is not training, and its time is not counted there.
+            scene.images.preload(scene.train, progress)
             init_seconds = time.perf_counter() - init_began
             metrics = yield from _train_and_write(
                 folder, scene, splats, cfg, resume=resume, slot=slot, stop=stop, lpips=lpips,

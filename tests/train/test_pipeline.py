@@ -164,6 +164,15 @@ def test_refined_cameras_are_written(run_config: RunConfig, tmp_path: Path):
         assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
 
 
+def test_photos_are_decoded_before_training(run_config: RunConfig, tmp_path: Path):
+    told: list[tuple[str, float]] = []
+    loop = run_training(run_config, tmp_path / "run", progress=lambda what, share: told.append((what, share)))
+    assert isinstance(next(loop), Started)
+    loop.close()
+    # Eight photos to train on; the two held out are left alone.
+    assert [share for what, share in told if what == "decoding photos"] == [i / 8 for i in range(1, 9)]
+
+
 def test_nothing_held_out_shows_training_photos(run_config: RunConfig, tmp_path: Path):
     cfg = replace(run_config, scene=replace(run_config.scene, test_every=0), train=replace(run_config.train, steps=5))
     _, metrics = run(cfg, tmp_path / "run")
