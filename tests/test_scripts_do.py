@@ -233,3 +233,18 @@ def test_ci_script_is_sound(repo: Path) -> None:
     assert script.stat().st_mode & 0o111
     subprocess.run(["bash", "-n", script], check=True)
     assert "scripts/do ci" in script.read_text(encoding="utf-8")
+
+
+def test_parts_that_a_machine_cannot_run_count_as_skipped(
+    do: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CI without a cross compiler, an emulator and the means to install them: skipped in words, and nothing failed."""
+    for name in ("setup", "lint", "wheel"):
+        monkeypatch.setattr(do, name, lambda *words: None)
+    monkeypatch.setattr(do, "pytest", lambda: {"passed": 5, "failed": 0, "skipped": 1})
+    monkeypatch.setattr(do, "apt_install", lambda *packages: False)
+    monkeypatch.setattr(do.shutil, "which", lambda name: None)
+    do.ci()
+    out = capsys.readouterr().out
+    assert "cross was skipped: needs a cross compiler and an emulator: sudo apt-get install" in out
+    assert out.endswith("\n5 passed, 0 failed, 2 skipped\n")
