@@ -21,7 +21,7 @@ _SH_SPREAD = 0.1
 
 def bench_splats(points: Points, count: int, sh_degree: int, seed: int) -> Splats:
     """`count` round splats: BASE_POINTS of the points (all, where there are fewer), then copies of random ones moved by
-    a normal of 1.25 times their own spacing. Scale: mean distance to the 3 nearest neighbours; opacity 0.1; random harmonics."""
+    a normal of 1.25 times their own spacing. Scale: mean distance to 3 nearest neighbours; opacity 0.1; random SH."""
     rng = np.random.default_rng(seed)
     base = np.sort(rng.permutation(len(points))[: min(count, BASE_POINTS)])
     points = Points(points.xyz[base], points.rgb[base])
