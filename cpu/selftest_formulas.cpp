@@ -101,7 +101,7 @@ void check_projection(Report& report, const char* name, double mean_x) {
            g.compensation * f.compensation;
   };
   loss();
-  const bool clamped = f.u != f.x / f.z;
+  const bool clamped = std::fabs(f.u - f.x / f.z) > 1e-9;
   SplatShape<double> v;
   double v_cam[3], v_r[9], gradient[22];
   project_splat_vjp(s, c, f, g, v, v_cam, v_r);
