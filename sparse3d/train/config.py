@@ -74,8 +74,9 @@ class DensityConfig:
     """adaptive: one change adds at most this fraction of the splats there are, those of the highest gradient first."""
     prune_opacity: float = 0.005
     """adaptive: splats with less opacity are removed. mcmc: they count as dead and are relocated."""
-    prune_scale: float = 0.5
-    """adaptive: splats larger than this times the scene's extent are removed (0: none)."""
+    prune_scale: float = 0.0
+    """adaptive: splats larger than this times the scene's extent are removed (0: none). The extent is that of the
+    cameras: few photos taken side by side of something far away need splats larger than it."""
     prune_radius: float = 0.0
     """adaptive: splats whose radius exceeded this times the image's longer side are removed (0: none)."""
     prune_weight: float = 0.0
