@@ -53,7 +53,7 @@ LaneSums load_sums(const SplatRecord* records, const PairGradient* totals, int c
   out.conic_b = -sum(&PairGradient::sxy);
   out.conic_c = Lane(-0.5f) * sum(&PairGradient::syy);
   // A colour that was clamped at 0 has no gradient.
-  const auto lively = [&](float SplatRecord::*colour, float PairGradient::*gradient) {
+  const auto lively = [&](float SplatRecord::* colour, float PairGradient::* gradient) {
     return lanes([&](int i) { return records[i].*colour > 0.0f ? totals[i].*gradient : 0.0f; });
   };
   out.rgb[0] = lively(&SplatRecord::red, &PairGradient::red);

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -70,7 +71,13 @@ class Pool {
     if (sleeping_.load(std::memory_order_acquire) > 0) wake_.notify_all();
     take_blocks();
     // Every worker passes once through every generation, so that none can meet the next job with this one's numbers.
-    while (active_.load(std::memory_order_acquire) > 0) pause();
+    // On a busy machine a worker may be off its core for long: give ours up after a while.
+    for (int i = 0; active_.load(std::memory_order_acquire) > 0; ++i) {
+      if (i < 4096)
+        pause();
+      else
+        std::this_thread::yield();
+    }
     return true;
   }
 

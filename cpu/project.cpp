@@ -147,14 +147,15 @@ std::int64_t project(const SplatParameters& p, const View& view, const ProjectBu
     out.block_slots[block] = slots;
   });
   std::int64_t visible = 0;
-  std::uint32_t slots = 0;
+  std::uint64_t slots = 0;
   for (int block = 0; block < blocks; ++block) {
     visible += out.block_visible[block];
     const std::uint32_t mine = out.block_slots[block];
-    out.block_slots[block] = slots;
+    out.block_slots[block] = static_cast<std::uint32_t>(slots);
     slots += mine;
   }
-  out.block_slots[blocks] = slots;
+  if (slots > kPairsMax) return -1;
+  out.block_slots[blocks] = static_cast<std::uint32_t>(slots);
   return visible;
 }
 

@@ -85,6 +85,9 @@ struct View {
 
 inline int num_blocks(std::int64_t count) { return static_cast<int>((count + kBlockSplats - 1) / kBlockSplats); }
 
+// Pairs are numbered by 32-bit integers.
+inline constexpr std::uint64_t kPairsMax = 0x7fffffff;
+
 // What projection fills. records, tiles: room for `count` rounded up to whole blocks; block_visible [num_blocks];
 // block_slots [num_blocks + 1]: first slot of each block's pairs, then the number of pairs.
 struct ProjectBuffers {
@@ -93,7 +96,7 @@ struct ProjectBuffers {
   std::int32_t* block_visible;
   std::uint32_t* block_slots;
 };
-// Returns the number of visible splats.
+// Returns the number of visible splats, or -1 where there would be more pairs than kPairsMax.
 std::int64_t project(const SplatParameters& p, const View& view, const ProjectBuffers& out);
 
 // order [visible]; scratch [3 * visible].

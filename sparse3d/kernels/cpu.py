@@ -219,6 +219,11 @@ class Rasterizer:
         block_slots = take("block_slots", blocks + 1, torch.int32)
         projected = m.project_buffers(records, tiles, block_visible, block_slots)
         visible = m.project(list(parameters), view, projected)
+        if visible < 0:
+            raise DataError(
+                f"rasterize: {count} splats cover more than 2^31 tiles of a {w}x{h} image; "
+                "render it smaller, or remove splats that are far too large"
+            )
         num_pairs = int(block_slots[blocks])
         self.stage("project")
         order = take("order", visible, torch.int32)

@@ -21,7 +21,7 @@ from synthetic import SyntheticScene, make_scene
 
 from sparse3d import conventions
 from sparse3d.errors import DataError
-from sparse3d.kernels import reference
+from sparse3d.kernels import rasterize, reference
 from sparse3d.kernels.types import RasterSettings
 from sparse3d.splats import PARAMETER_NAMES
 
@@ -310,3 +310,17 @@ def test_poison_in_a_coefficient_that_is_not_evaluated_does_not_cull(backend: Ba
     found = _render(backend, scene)
     assert found.radii[0, VICTIM] > 0
     assert torch.isfinite(found.image).all()
+
+
+def test_more_pairs_than_can_be_numbered_end_in_a_sentence() -> None:
+    """Counted before any buffer is made: splats that fill an enormous image must not overflow the slots' numbers."""
+    count = 140
+    means = torch.zeros(count, 3)
+    means[:, 2] = 5.0
+    quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(count, 1)
+    with pytest.raises(DataError, match=r"140 splats cover more than 2\^31 tiles of a 65535x65535 image"):
+        rasterize(
+            means, quats, torch.full((count, 3), 8.0), torch.zeros(count), torch.zeros(count, 1, 3),
+            torch.zeros(count, 0, 3), torch.eye(4)[None], torch.tensor([[1000.0, 1000.0, 30000.0, 30000.0]]),
+            torch.zeros(1, 3), RasterSettings(65535, 65535, 0), backend="cpu",
+        )  # fmt: skip
