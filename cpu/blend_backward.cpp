@@ -20,28 +20,37 @@ template <bool kDepth>
 using State = SegmentFields<kDepth ? 6 : 5>;
 
 template <bool kDepth>
-void load_tile(const View& view, const BlendBuffers& b, const BlendGradients& g, const Tile& tile, State<kDepth>& state,
-               float v_background[3]) {
+void load_tile(const View& view, const BlendBuffers& b, const BlendGradients& g, const Tile& tile,
+               State<kDepth>& state) {
   state.clear();
   for (int segment = 0; segment < kColumns * kColumnRows; ++segment) Lane(-1.0f).store(state.at(segment, kT));
-  for (int row = 0; row < tile.rows; ++row) {
-    const std::size_t line = static_cast<std::size_t>(tile.y0 + row) * view.width + tile.x0;
-    for (int x = 0; x < tile.columns; ++x) {
-      const float* v = g.v_image + 3 * (line + x);
-      const float* pixel = b.image + 3 * (line + x);
-      const float t = b.transmittance[line + x];
-      state.pixel(x, row, kT) = 1.0f;
-      for (int c = 0; c < 3; ++c) state.pixel(x, row, kRed + c) = v[c];
-      float behind = pixel[0] * v[0] + pixel[1] * v[1] + pixel[2] * v[2];
-      if (g.v_alpha != nullptr) behind -= t * g.v_alpha[line + x];
+  for_segments(view, tile, [&](int segment, std::size_t at, int pixels) {
+    const auto field = [&](int which) { return state.at(segment, which); };
+    const float *v = g.v_image + 3 * at, *image = b.image + 3 * at;
+    for (int i = 0; i < pixels; ++i) {
+      field(kT)[i] = 1.0f;
+      field(kRed)[i] = v[3 * i];
+      field(kGreen)[i] = v[3 * i + 1];
+      field(kBlue)[i] = v[3 * i + 2];
+      float behind = image[3 * i] * v[3 * i] + image[3 * i + 1] * v[3 * i + 1] + image[3 * i + 2] * v[3 * i + 2];
+      if (g.v_alpha != nullptr) behind -= b.transmittance[at + i] * g.v_alpha[at + i];
       if constexpr (kDepth) {
-        state.pixel(x, row, kDepthGradient) = g.v_depth[line + x];
-        behind += b.depth[line + x] * g.v_depth[line + x];
+        field(kDepthGradient)[i] = g.v_depth[at + i];
+        behind += b.depth[at + i] * g.v_depth[at + i];
       }
-      state.pixel(x, row, kBehind) = behind;
-      for (int c = 0; c < 3; ++c) v_background[c] += t * v[c];
+      field(kBehind)[i] = behind;
     }
-  }
+  });
+}
+
+// The tile's share of the background's gradient.
+void background_vjp(const View& view, const BlendBuffers& b, const BlendGradients& g, const Tile& tile,
+                    float v_background[3]) {
+  std::fill(v_background, v_background + 3, 0.0f);
+  for_segments(view, tile, [&](int, std::size_t at, int pixels) {
+    for (int i = 0; i < pixels; ++i)
+      for (int c = 0; c < 3; ++c) v_background[c] += b.transmittance[at + i] * g.v_image[3 * (at + i) + c];
+  });
 }
 
 // sum += a * b, group by group in order.
@@ -56,13 +65,12 @@ template <bool kDepth, bool kAbsolute>
 void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradients& g, int index) {
   const Tile tile(view, index);
   State<kDepth> state;
-  float v_background[3] = {0.0f, 0.0f, 0.0f};
-  load_tile<kDepth>(view, b, g, tile, state, v_background);
-  if (g.v_background != nullptr) std::memcpy(g.v_background + 3 * index, v_background, sizeof(v_background));
+  load_tile<kDepth>(view, b, g, tile, state);
+  if (g.v_background != nullptr) background_vjp(view, b, g, tile, g.v_background + 3 * index);
 
   const std::uint32_t begin = b.tile_start[index], end = b.tile_start[index + 1];
   const std::uint32_t used_end = begin + b.tile_used[index];
-  RowTerms terms;
+  RowOffsets offsets;
   RowValues alphas, odds;
   for (std::uint32_t i = begin; i < used_end; ++i) {
     PairGradient& slot = g.slots[b.pairs[i].slot];
@@ -76,7 +84,7 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
     __builtin_prefetch(&g.slots[ahead.slot], 1);
     const SplatRecord& r = b.records[b.pairs[i].record];
     const float x = r.x - static_cast<float>(tile.x0), y = r.y - static_cast<float>(tile.y0);
-    fill_row_terms(r, y, terms);
+    fill_row_offsets(y, offsets);
     // s sx sy sxx | sxy syy red green | blue z abs_x abs_y
     Lane sums[12];
     for (Lane& sum : sums) sum = Lane(0.0f);
@@ -85,7 +93,7 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
       using P = Place<decltype(walk)::value>;
       constexpr Walk kWalk = decltype(walk)::value;
       const Bundle<2> dx = P::dx(column, x);
-      walk_alphas<P>(r, terms, dx, first, last, [&](int row, const Bundle<2>& alpha) S3D_INLINE {
+      walk_alphas<P>(r, offsets, dx, first, last, [&](int row, const Bundle<2>& alpha) S3D_INLINE {
         alphas.store<P>(row, alpha);
         odds.store<P>(row, splat_odds(alpha));
       });
@@ -103,7 +111,7 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
         const Bundle<2> behind = load(kBehind) - out.weight * shade;
         state.template store<kWalk>(column, row, kBehind, behind);
         const Bundle<2> v = composite_vjp(out, alpha, odds.load<P>(row), shade, behind);
-        const Bundle<2> dy = P::per_row(terms.dy, row);
+        const Bundle<2> dy = P::per_row(offsets.dy, row);
         const Bundle<2> v_dy = v * dy;
         s = s + v;
         sy = sy + v_dy;
@@ -114,7 +122,7 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
         if constexpr (kDepth) accumulate(sums[9], out.weight, load(kDepthGradient));
         if constexpr (kAbsolute) {
           const Bundle<2> quadratic = Bundle<2>(r.a2) * dx;
-          accumulate(sums[10], abs(v * (quadratic + quadratic + P::per_row(terms.linear, row))));
+          accumulate(sums[10], abs(v * (quadratic + quadratic + Bundle<2>(r.b2) * dy)));
           accumulate(sums[11], abs(v * (Bundle<2>(r.b2) * dx + Bundle<2>(2.0f * r.c2) * dy)));
         }
       }

@@ -32,14 +32,15 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
   SegmentFields<kDepth ? 6 : 4> state;
   state.clear();
   for (int segment = 0; segment < kColumns * kColumnRows; ++segment) Lane(-1.0f).store(state.at(segment, kT));
-  for (int row = 0; row < tile.rows; ++row)
-    for (int x = 0; x < tile.columns; ++x) state.pixel(x, row, kT) = 1.0f;
+  for_segments(view, tile, [&](int segment, std::size_t, int pixels) {
+    for (int i = 0; i < pixels; ++i) state.at(segment, kT)[i] = 1.0f;
+  });
   SegmentMask alive = tile.inside();
   std::uint64_t covered = 0, blended = 0;
 
   const std::uint32_t begin = b.tile_start[index], end = b.tile_start[index + 1];
   std::uint32_t used = end - begin;
-  RowTerms terms;
+  RowOffsets offsets;
   RowValues alphas;
   for (std::uint32_t i = begin; i < end; ++i) {
     if (((i - begin) % kPairsPerAliveCheck) == kPairsPerAliveCheck - 1 && !kCount) {
@@ -55,14 +56,14 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
     const float x = r.x - static_cast<float>(tile.x0), y = r.y - static_cast<float>(tile.y0);
     const SegmentMask mask = touched_segments(r, x, y) & alive;
     b.masks[i] = mask;
-    if (mask != 0) fill_row_terms(r, y, terms);
+    if (mask != 0) fill_row_offsets(y, offsets);
     Lane weight_sum(0.0f), weight_max(0.0f);
     const Bundle<2> red(r.red), green(r.green), blue(r.blue), z(r.z);
     for_walks(mask, [&](auto walk, int column, int first, int last) S3D_INLINE {
       using P = Place<decltype(walk)::value>;
       constexpr Walk kWalk = decltype(walk)::value;
       const Bundle<2> dx = P::dx(column, x);
-      walk_alphas<P>(r, terms, dx, first, last,
+      walk_alphas<P>(r, offsets, dx, first, last,
                      [&](int row, const Bundle<2>& alpha) S3D_INLINE { alphas.store<P>(row, alpha); });
       for (int row = first; row <= last; row += P::kStep) {
         const Bundle<2> alpha = alphas.load<P>(row);
@@ -112,19 +113,21 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
     b.counts[2 * index + 1] = blended;
   }
 
-  for (int row = 0; row < tile.rows; ++row) {
-    const std::size_t line = static_cast<std::size_t>(tile.y0 + row) * view.width + tile.x0;
-    for (int x = 0; x < tile.columns; ++x) {
-      const float t = abs(state.pixel(x, row, kT));
-      float* pixel = b.image + 3 * (line + x);
-      for (int c = 0; c < 3; ++c) pixel[c] = state.pixel(x, row, kRed + c) + t * b.background[c];
-      b.transmittance[line + x] = t;
+  for_segments(view, tile, [&](int segment, std::size_t at, int pixels) {
+    const auto field = [&](int which) { return state.at(segment, which); };
+    float* image = b.image + 3 * at;
+    for (int i = 0; i < pixels; ++i) {
+      const float t = abs(field(kT)[i]);
+      b.transmittance[at + i] = t;
+      image[3 * i] = field(kRed)[i] + t * b.background[0];
+      image[3 * i + 1] = field(kGreen)[i] + t * b.background[1];
+      image[3 * i + 2] = field(kBlue)[i] + t * b.background[2];
       if constexpr (kDepth) {
-        b.depth[line + x] = state.pixel(x, row, kExpected);
-        b.median_depth[line + x] = state.pixel(x, row, kMedian);
+        b.depth[at + i] = field(kExpected)[i];
+        b.median_depth[at + i] = field(kMedian)[i];
       }
     }
-  }
+  });
 }
 
 }  // namespace

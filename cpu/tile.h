@@ -36,11 +36,10 @@ struct Tile {
 alignas(64) inline constexpr float kRowCentres[16] = {0.5f, 1.5f, 2.5f,  3.5f,  4.5f,  5.5f,  6.5f,  7.5f,
                                                       8.5f, 9.5f, 10.5f, 11.5f, 12.5f, 13.5f, 14.5f, 15.5f};
 
-// What a splat's quadratic form needs in each row of the tile: dy, b2 dy, and c2 dy^2 + log2(opacity). One row more
-// than the tile has, for the idle one.
-struct alignas(64) RowTerms {
-  float dy[kTilePx + kLanes], linear[kTilePx + kLanes], constant[kTilePx + kLanes];
-  RowTerms() { std::memset(this, 0, sizeof(*this)); }
+// A splat's dy in each row of the tile, and one row more for the idle one.
+struct alignas(64) RowOffsets {
+  float dy[kTilePx + kLanes];
+  RowOffsets() { std::memset(this, 0, sizeof(*this)); }
 };
 
 // How a splat's rows are walked: two groups of lanes at a time (math/bundle.h), either both halves of one row (where a
@@ -87,10 +86,20 @@ struct alignas(64) SegmentFields {
   S3D_HD void store(int column, int row, int field, const Bundle<2>& value) {
     for (int k = 0; k < 2; ++k) value.v[k].store(at(Place<kWalk>::segment(column, row, k), field));
   }
-  // The pixel at (x, row) of the tile.
-  S3D_HD float& pixel(int x, int row, int field) { return at(kColumnRows * (x / kLanes) + row, field)[x % kLanes]; }
   void clear() { std::memset(data, 0, sizeof(data)); }
 };
+
+// Calls f(segment, index in the image of its first pixel, number of its pixels) for every segment with pixels inside.
+template <class F>
+S3D_HD void for_segments(const View& view, const Tile& tile, F&& f) {
+  for (int column = 0; column * kLanes < tile.columns; ++column) {
+    const int pixels = std::min(kLanes, tile.columns - column * kLanes);
+    for (int row = 0; row < tile.rows; ++row) {
+      const std::size_t line = static_cast<std::size_t>(tile.y0 + row) * view.width;
+      f(column * kColumnRows + row, line + tile.x0 + column * kLanes, pixels);
+    }
+  }
+}
 
 // Calls f(walk, column, first row, last row) for each walk that covers the segments of `mask`.
 template <class F>
@@ -139,23 +148,22 @@ inline constexpr float kRunPowerMax = 64.0f;
 // First pass of a walk: f(row, alphas) for every turn. Wide splats take runs of products, which cost a third of an
 // exponential a pixel; narrow ones, whose powers would underflow across a tile, take the exponential.
 template <class P, class F>
-S3D_HD void walk_alphas(const SplatRecord& r, const RowTerms& terms, const Bundle<2>& dx, int first, int last, F&& f) {
-  const Bundle<2> quadratic = Bundle<2>(r.a2) * dx;
-  const auto power = [&](int row) S3D_INLINE {
-    return (quadratic + P::per_row(terms.linear, row)) * dx + P::per_row(terms.constant, row);
-  };
+S3D_HD void walk_alphas(const SplatRecord& r, const RowOffsets& rows, const Bundle<2>& dx, int first, int last, F&& f) {
+  const Bundle<2> a2(r.a2), b2(r.b2), c2(r.c2), log2_o(r.log2_o);
+  const auto power = [&](int row) S3D_INLINE { return log2_alpha(a2, b2, c2, log2_o, dx, P::per_row(rows.dy, row)); };
   const auto larger = [](float a, float b) { return a > b ? a : b; };
   const float dx_max = larger(abs(dx.v[0][0]), abs(dx.v[1][kLanes - 1]));
-  const float dy_max = larger(abs(terms.dy[first]), abs(terms.dy[last]));
+  const float dy_max = larger(abs(rows.dy[first]), abs(rows.dy[last]));
   const float power_max = abs(r.a2) * dx_max * dx_max + abs(r.b2) * dx_max * dy_max + abs(r.c2) * dy_max * dy_max;
   if (power_max > kRunPowerMax) {
     for (int row = first; row <= last; row += P::kStep) f(row, splat_alpha(exp2(power(row))));
     return;
   }
-  const Bundle<2> linear = Bundle<2>(r.b2) * dx, c2(r.c2), step(static_cast<float>(P::kStep));
+  const Bundle<2> step(static_cast<float>(P::kStep));
+  const Bundle<2> curvature(run_curvature(Lane(r.c2), Lane(static_cast<float>(P::kStep))));
   for (int begin = first; begin <= last; begin += kRunTurns * P::kStep) {
     const int end = std::min(last, begin + kRunTurns * P::kStep - 1);
-    GaussianRun<Bundle<2>> run = gaussian_run(power(begin), linear, c2, P::per_row(terms.dy, begin), step);
+    GaussianRun<Bundle<2>> run = gaussian_run(power(begin), b2, c2, dx, P::per_row(rows.dy, begin), step, curvature);
     for (int row = begin; row <= end; row += P::kStep) {
       f(row, splat_alpha(run.value));
       advance(run);
@@ -164,13 +172,9 @@ S3D_HD void walk_alphas(const SplatRecord& r, const RowTerms& terms, const Bundl
 }
 
 // y: the splat's mean from the tile's top edge.
-S3D_HD void fill_row_terms(const SplatRecord& r, float y, RowTerms& terms) {
-  for (int first = 0; first < kTilePx; first += kLanes) {
-    const Lane dy = Lane::load(kRowCentres + first) - Lane(y);
-    dy.store(terms.dy + first);
-    (Lane(r.b2) * dy).store(terms.linear + first);
-    (Lane(r.c2) * dy * dy + Lane(r.log2_o)).store(terms.constant + first);
-  }
+S3D_HD void fill_row_offsets(float y, RowOffsets& rows) {
+  for (int first = 0; first < kTilePx; first += kLanes)
+    (Lane::load(kRowCentres + first) - Lane(y)).store(rows.dy + first);
 }
 
 // The segments that hold a pixel centre inside the ellipse, conservatively by a hundredth of a pixel.

@@ -23,10 +23,22 @@ struct GaussianRun {
   T value, ratio, curvature;
 };
 
-// At a pixel with offset dy, `step` pixels at a time: p here, b2 dx, and c2 of the quadratic form.
+// p at an offset (dx, dy) from the mean.
 template <class T>
-S3D_HD GaussianRun<T> gaussian_run(T p, T b2_dx, T c2, T dy, T step) {
-  return {exp2(p), exp2(step * (c2 * (T(2.0) * dy + step) + b2_dx)), exp2(T(2.0) * c2 * step * step)};
+S3D_HD T log2_alpha(T a2, T b2, T c2, T log2_o, T dx, T dy) {
+  return (a2 * dx + b2 * dy) * dx + (c2 * dy * dy + log2_o);
+}
+
+// The factor by which the ratio of neighbours `step` pixels apart in y shrinks: the same for the whole splat.
+template <class T>
+S3D_HD T run_curvature(T c2, T step) {
+  return exp2(T(2.0) * c2 * step * step);
+}
+
+// A run that starts at the offset (dx, dy), where p is given, and goes on `step` pixels in y at a time.
+template <class T>
+S3D_HD GaussianRun<T> gaussian_run(T p, T b2, T c2, T dx, T dy, T step, T curvature) {
+  return {exp2(p), exp2(step * (c2 * (T(2.0) * dy + step) + b2 * dx)), curvature};
 }
 
 template <class T>
