@@ -6,8 +6,8 @@
 - Spherical harmonics: scipy's complex functions, made real.
 - SSIM: scikit-image.
 
-    python -m venv /tmp/golden && /tmp/golden/bin/pip install torch gsplat==1.5.3 nerfacc==0.5.3 scikit-image==0.26.0
-    PYTHONPATH=. /tmp/golden/bin/python scripts/make_kernel_golden.py
+    python -m venv golden-venv && golden-venv/bin/pip install torch gsplat==1.5.3 nerfacc==0.5.3 scikit-image==0.26.0
+    PYTHONPATH=. golden-venv/bin/python scripts/make_kernel_golden.py
 
 gsplat has no CPU code for finding the pixels of a splat and for the early stop, so the list of pairs is made here, by a
 loop over pixels; gsplat clamps alpha at 0.999, so the scene has no opacity near 0.99.
