@@ -59,31 +59,31 @@ def split_views(
         rest = _without((i for i, split in enumerate(splits) if split not in ("test", "unused")), held)
         return _finish(names, _choose(names, rest, held, chosen, why), held, why)
     if test_every is not None:
-        test = tuple(i for i in range(len(names)) if test_every > 0 and i % test_every == 0)
+        held = tuple(i for i in range(len(names)) if test_every > 0 and i % test_every == 0)
         why = f"--test-every {test_every}"
-        rest = _without(range(len(names)), test)
+        rest = _without(range(len(names)), held)
     elif protocol == "dtu":
         return _dtu(names, chosen)
     elif protocol == "blender":
         return _blender(names, splits, chosen)
     elif protocol in ("llff", "every8"):
-        test = tuple(range(0, len(names), HOLD_OUT_EVERY))
+        held = tuple(range(0, len(names), HOLD_OUT_EVERY))
         why = f"protocol {protocol}, every {HOLD_OUT_EVERY}th photo"
-        rest = _without(range(len(names)), test)
+        rest = _without(range(len(names)), held)
     elif protocol != "none":
         raise UsageError(f"unknown protocol {protocol!r} (known: none, llff, dtu, blender, every8)")
     elif "test" in splits:
-        test = tuple(i for i, split in enumerate(splits) if split == "test")
+        held = tuple(i for i, split in enumerate(splits) if split == "test")
         why = "the scene's own split"
         rest = tuple(i for i, split in enumerate(splits) if split in ("train", None))
     elif len(names) >= HOLD_OUT_FROM:
-        test = tuple(range(0, len(names), HOLD_OUT_EVERY))
+        held = tuple(range(0, len(names), HOLD_OUT_EVERY))
         why = f"every {HOLD_OUT_EVERY}th of {len(names)} photos"
-        rest = tuple(i for i in _without(range(len(names)), test) if splits[i] != "unused")
+        rest = tuple(i for i in _without(range(len(names)), held) if splits[i] != "unused")
     else:
-        test, why = (), ""
+        held, why = (), ""
         rest = tuple(i for i in range(len(names)) if splits[i] != "unused")
-    return _finish(names, _choose(names, rest, test, chosen, why), test, why)
+    return _finish(names, _choose(names, rest, held, chosen, why), held, why)
 
 
 def parse_views(views: str, names: Sequence[str]) -> int | tuple[int, ...] | None:
@@ -201,7 +201,9 @@ def _blender(names: Sequence[str], splits: Sequence[str | None], chosen: int | t
     if len(test) == 200:
         # NeRF papers measure on every 8th of the 200 test pictures.
         test, why = test[::8], "protocol blender, every 8th of 200 test pictures"
-    rest = tuple(i for i, split in enumerate(splits) if split in ("train", None))
+    rest = [i for i, split in enumerate(splits) if split in ("train", None)]
+    # By number: sorted as text, r_12 stands between r_1 and r_2, and evenly spread ones would be others.
+    rest.sort(key=lambda i: _number(names[i]))
     if isinstance(chosen, int) and chosen <= len(BLENDER_TRAIN):
         by_number = {_number(names[i]): i for i in rest}
         if all(k in by_number for k in BLENDER_TRAIN[:chosen]):

@@ -120,7 +120,8 @@ def test_blender_protocol_full_and_adapted() -> None:
     assert sorted(int(names_all[k][7:-4]) for k in chosen.test) == list(range(0, 200, 8))
     some = [name for name in names_all if int(name.split("_")[1][:-4]) % 4 == 0]
     adapted = split_views(some, [name.split("/")[0] for name in some], views="8", protocol="blender")
-    assert len(adapted.train) == 8
+    # Rounded linspace over the 25 numbers 0, 4, .. 96, not over the names as text.
+    assert sorted(int(some[k][8:-4]) for k in adapted.train) == [0, 12, 28, 40, 56, 68, 84, 96]
     assert len(adapted.test) == 50
     assert "adapted" in adapted.note
 
