@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sparse3d.config import differences, to_dict
 from sparse3d.errors import UsageError
 from sparse3d.scene.config import SceneConfig
+from sparse3d.train.terms.config import TermsConfig
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ class TrainConfig:
     density: DensityConfig = field(default_factory=DensityConfig)
     exposure: ExposureConfig = field(default_factory=ExposureConfig)
     camera_opt: CameraOptConfig = field(default_factory=CameraOptConfig)
+    terms: TermsConfig = field(default_factory=TermsConfig)
 
     def __post_init__(self) -> None:
         if self.steps < 1:

@@ -31,6 +31,8 @@ from sparse3d.train.optimizer import follow
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
 from sparse3d.train.step import make_step
+from sparse3d.train.terms.active import ActiveTerms
+from sparse3d.train.terms.term import OutputGradients, TermSetup, TermStep
 from sparse3d.train.views import TrainViews, View, evaluation_background, raster_settings, view_of, with_pose
 
 
@@ -126,10 +128,11 @@ class Run:
         self.params = {name: tensor.detach().float().contiguous().clone() for name, tensor in splats.named()}
         self.adam = AdamState.zeros(self.params)
         self.stats = DensityStats.zeros(splats.num_splats)
-        # Two generators: the order of photos does not depend on how many random numbers density control drew.
+        # Several generators: the order of photos does not depend on how many random numbers density control drew.
         self.generators = {
             "views": torch.Generator().manual_seed(cfg.seed),
             "noise": torch.Generator().manual_seed(cfg.seed + 0x5EED),
+            "terms": torch.Generator().manual_seed(cfg.seed + 0x7E2A),
         }
         self.order = schedule.ViewOrder(len(scene.train), self.generators["views"])
         self.exposure = Exposure(len(scene.train), cfg.exposure) if cfg.exposure.enabled else None
@@ -138,6 +141,7 @@ class Run:
             if cfg.camera_opt.enabled
             else None
         )
+        self.terms = ActiveTerms(TermSetup(cfg.terms, scene, cfg.steps, self.extent, self.generators["terms"]))
         self.background = torch.zeros(3)
         self.step = 0
         self.in_step = False
@@ -194,26 +198,32 @@ class Run:
         schedule.background_color(self.views.background, self.generators["noise"], self.background)
         target, mask = self.views.target(position, scale, self.background)
         stats = self.stats if self.policy.wants_stats and number <= cfg.density.stop * cfg.steps else None
-        settings = raster_settings(view, cfg, degree, stats=stats is not None)
+        depth = self.terms.needs_depth(progress)
+        settings = raster_settings(view, cfg, degree, stats=stats is not None, depth=depth)
         rates = schedule.learning_rates(cfg.rates, self.extent, progress)
         opacity_reg, scale_reg = self.policy.regularisers
         hyper = AdamHyper(lr=rates, opacity_reg=opacity_reg, scale_reg=scale_reg)
 
-        rendering = self.kernels.render(self.params, view.cam_from_world, view.intrinsics, self.background, settings)
+        under_way = TermStep(number, progress, position, view, target, mask, rates)
+        params = self.terms.before_render(under_way, self.params, self.adam)
+        rendering = self.kernels.render(params, view.cam_from_world, view.intrinsics, self.background, settings)
         shown = None if self.exposure is None else self.exposure.apply(position, rendering.image)
         loss = self.kernels.photometric(target, mask, cfg.ssim_weight, image=shown)
         if not is_sound_loss(loss):
             self._diverged(f"the loss is {loss:g}", number, position, view, target, mask, settings, hyper)
         report = self._report(number, loss, degree, scale)
-        v_image = None
-        if self.exposure is not None and self.kernels.v_image is not None:
-            v_image = self.exposure.backward(position, rendering.image, self.kernels.v_image)
+        v = OutputGradients(self.kernels.v_image)
+        if self.exposure is not None and v.image is not None:
+            v.image = self.exposure.backward(position, rendering.image, v.image)
+        self.terms.add_gradients(under_way, rendering, v)
         refine_pose = self.camera_opt is not None and progress >= cfg.camera_opt.start
         camera_grad = self.kernels.backward_adam(
-            self.params, self.adam, hyper, v_image=v_image, stats=stats, camera_grad=refine_pose
-        )
+            self.params, self.adam, hyper, v_image=v.image, v_alpha=v.alpha, v_depth=v.depth, stats=stats,
+            camera_grad=refine_pose,
+        )  # fmt: skip
         if self.camera_opt is not None and camera_grad is not None:
             self.camera_opt.step(position, camera_grad)
+        self.terms.after_step(under_way, self.params, self.adam)
         self.policy.after_step(self.params, rates["means"], self.generators["noise"])
         self.step = number
         self._last = (position, view, target, mask, settings, hyper)
@@ -246,6 +256,7 @@ class Run:
         if update is not None:
             self.adam = follow(self.adam, update)
             self.params = update.params
+            self.terms.after_refine(self.params)
         self.stats = DensityStats.zeros(self.num_splats)
         if update is None:
             return None
@@ -302,7 +313,7 @@ class Run:
         """Write the checkpoint; returns its path."""
         assert self.folder is not None
         extra: dict[str, Tensor] = {}
-        for part in (self.exposure, self.camera_opt):
+        for part in (self.exposure, self.camera_opt, self.terms):
             extra |= {} if part is None else part.tensors()
         return checkpoints.save(
             self.folder.path,
@@ -335,7 +346,7 @@ class Run:
         for name, generator in self.generators.items():
             generator.set_state(found.generators[name])
         self.order.restore(found.order)
-        for part in (self.exposure, self.camera_opt):
+        for part in (self.exposure, self.camera_opt, self.terms):
             if part is not None:
                 part.restore(found.extra)
         self.clock.restore(found.seconds, found.seconds_eval)

@@ -132,8 +132,12 @@ def area_average(plane: Tensor, width: int, height: int) -> Tensor:
     return torch.from_numpy(cv2.resize(plane.numpy(), (width, height), interpolation=cv2.INTER_AREA))
 
 
-def raster_settings(view: View, cfg: TrainConfig, sh_degree: int, *, stats: bool = False) -> RasterSettings:
-    return RasterSettings(view.width, view.height, sh_degree=sh_degree, antialias=cfg.antialias, stats=stats)
+def raster_settings(
+    view: View, cfg: TrainConfig, sh_degree: int, *, stats: bool = False, depth: bool = False
+) -> RasterSettings:
+    return RasterSettings(
+        view.width, view.height, sh_degree=sh_degree, antialias=cfg.antialias, stats=stats, depth=depth
+    )
 
 
 def with_pose(view: View, cam_from_world: Tensor) -> View:

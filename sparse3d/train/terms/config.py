@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights of the training terms. No torch here: the command line builds its help from this file.
+
+Every weight is 0 by default, and at 0 the term is off: it costs nothing and changes no bit of the result. Moments are
+fractions of the run's steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparse3d.errors import UsageError
+
+
+@dataclass(frozen=True)
+class TermsConfig:
+    """Training terms for few photos (0: off)."""
+
+    dropout: float = 0.0
+    """Share of splats left out of a step at the end of the run, rising from 0; the others show more opacity
+    (DropGaussian, Park et al. 2025)."""
+    opacity_decay: float = 0.0
+    """Every opacity is multiplied by exp(-this) over the whole run, a little after each step, so that only what the
+    photos ask for stays (Binocular3DGS, Han et al. 2024)."""
+    opacity_decay_start: float = 0.05
+    """Opacities do not decay before this fraction of the run."""
+
+    def __post_init__(self) -> None:
+        for name in WEIGHTS:
+            if not getattr(self, name) >= 0.0:
+                raise UsageError(f"train.terms.{name} is {getattr(self, name)}; give 0 (off) or more")
+        for name in _SHARES:
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(f"train.terms.{name} is {getattr(self, name)}; it is a share, give 0 to less than 1")
+        for name in _MOMENTS:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UsageError(f"train.terms.{name} is {getattr(self, name)}; it is a moment of the run, give 0 to 1")
+
+
+# The terms by the field that switches each on, with what people call it.
+WEIGHTS = {
+    "dropout": "opacity dropout",
+    "opacity_decay": "opacity decay",
+}
+_SHARES = ("dropout",)
+_MOMENTS = ("opacity_decay_start",)
+
+
+def active_terms(cfg: TermsConfig) -> dict[str, float]:
+    """The weights of the terms that are on, by their names; empty where none is."""
+    return {name: getattr(cfg, name) for name in WEIGHTS if getattr(cfg, name) > 0.0}
+
+
+def describe_terms(cfg: TermsConfig) -> str:
+    """`opacity dropout 0.2, opacity decay 5`; empty where no term is on."""
+    return ", ".join(f"{WEIGHTS[name]} {weight:g}" for name, weight in active_terms(cfg).items())
