@@ -20,8 +20,8 @@ class TermsConfig:
     """Share of splats left out of a step at the end of the run, rising from 0; the others show more opacity
     (DropGaussian, Park et al. 2025)."""
     opacity_decay: float = 0.0
-    """Every opacity is multiplied by exp(-this) over the whole run, a little after each step, so that only what the
-    photos ask for stays (Binocular3DGS, Han et al. 2024)."""
+    """Every opacity is multiplied by exp(-this) over the whole run, at most 1 % after each step, so that only what
+    the photos ask for stays (Binocular3DGS, Han et al. 2024)."""
     opacity_decay_start: float = 0.05
     """Opacities do not decay before this fraction of the run."""
 
