@@ -17,6 +17,7 @@ from sparse3d import config as configs
 from sparse3d.bench.ablation import Switch, value_at
 from sparse3d.bench.draws import Selection
 from sparse3d.errors import DataError
+from sparse3d.formats.atomic import atomic_file
 from sparse3d.train.config import RunConfig
 
 # What is taken over from metrics.json.
@@ -77,12 +78,14 @@ def settings_digest(cfg: RunConfig, lpips_weights: Path | None) -> str:
 
 
 def run_cell(cell: Cell, folder: Path, lpips_weights: Path | None = None) -> dict[str, Any]:
-    """Train in `folder`/NAME, what it says in `folder`/NAME.log; a failed run comes back with ok false and why.
+    """Train in `folder`/NAME, what it says in NAME.log, the result in NAME.json beside it; a failed run has none, and
+    comes back with ok false and why.
 
     A run that trained on other photos than it should have, or could not turn off what it should have, failed too.
     Checkpoints of finished runs are removed: nothing goes on from them.
     """
     run = folder / cell.name
+    _record_path(cell, folder).unlink(missing_ok=True)
     words = [*cell.words, "--out", str(run), "--overwrite"]
     if lpips_weights is not None:
         words += ["--lpips-weights", str(lpips_weights)]
@@ -98,17 +101,25 @@ def run_cell(cell: Cell, folder: Path, lpips_weights: Path | None = None) -> dic
         return record | {"ok": False, "why": f"{error}"}
     for name in ("checkpoint.safetensors", "checkpoint.json"):
         run.joinpath(name).unlink(missing_ok=True)
-    return record | {"ok": True, **values}
+    record |= {"ok": True, **values}
+    with atomic_file(_record_path(cell, folder)) as file:
+        file.write(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8"))
+    return record
 
 
-def stored_cell(cell: Cell, folder: Path, earlier: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The result of this cell among those of an earlier measurement: finished, of the same settings and photos."""
-    wanted = cell.record()
-    for record in earlier:
-        same = all(record.get(key) == value for key, value in wanted.items())
-        if same and record.get("ok") and (folder / cell.name / "metrics.json").is_file():
-            return record
-    return None
+def stored_cell(cell: Cell, folder: Path) -> dict[str, Any] | None:
+    """The result of an earlier run of this cell that finished, with the same settings and photos; None without one."""
+    try:
+        record = json.loads(_record_path(cell, folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or not (folder / cell.name / "metrics.json").is_file():
+        return None
+    return record if all(record.get(key) == value for key, value in cell.record().items()) else None
+
+
+def _record_path(cell: Cell, folder: Path) -> Path:
+    return folder / f"{cell.name}.json"
 
 
 def _train(words: Sequence[str], log: Path) -> int:

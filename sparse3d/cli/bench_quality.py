@@ -63,7 +63,8 @@ def main(words: Sequence[str]) -> int:
     own, options = _split(words)
     args = parse(Args, own, prog="bench quality")
     out = args.out if args.out is not None else Path("runs") / f"quality-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    from sparse3d.bench.quality import QualityConfig, plan, run
+    from sparse3d.bench.quality import run
+    from sparse3d.bench.quality_plan import QualityConfig, plan
     from sparse3d.bench.quality_table import markdown
     from sparse3d.cli.train import signals_stop
 
