@@ -214,3 +214,9 @@ class RunConfig:
     """Name of the preset whose values lie under those given by hand."""
     scene: SceneConfig = field(default_factory=SceneConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    few_views: Literal["auto", "on", "off"] = "auto"
+    """Whether configs/few_views.toml comes over the preset: auto where 12 photos or fewer train."""
+    given: tuple[str, ...] = ()
+    """Dotted names of settings that were given by hand although they are the preset's; few_views leaves them alone."""
+    few_views_applied: bool = False
+    """The values of configs/few_views.toml are in this record already; set by the run once it has counted photos."""

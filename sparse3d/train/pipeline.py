@@ -30,8 +30,10 @@ from sparse3d.train.compare import compare_picture
 from sparse3d.train.config import RunConfig, binding_values, check_resumable
 from sparse3d.train.evaluate import RenderImage, image_renderer
 from sparse3d.train.events import Evaluated, Event, Finished, Saved, Started
+from sparse3d.train.few_views import apply_few_views, with_few_views
 from sparse3d.train.run_folder import RunFolder, open_run
 from sparse3d.train.tensor_file import read_tensors, write_tensors
+from sparse3d.train.terms.config import active_terms
 from sparse3d.train.trainer import train
 from sparse3d.train.views import evaluation_background
 
@@ -53,7 +55,7 @@ def run_training(
     started_at: float | None = None,
 ) -> Generator[Event, None, dict[str, Any] | None]:
     """Train cfg.scene_path into the folder `out`. Yields events; returns what stands in metrics.json (None when
-    stopped).
+    stopped). Where photos are few, cfg.few_views adds its settings (`with_few_views`).
 
     progress(what, fraction) is called during loading and initial points. started_at: time.perf_counter() at the start
     of the process, for seconds.total. Raises as `load_scene`, `train` and `open_run` do.
@@ -62,11 +64,13 @@ def run_training(
     lpips = None if lpips_weights is None else Lpips(lpips_weights)
     with open_run(out, resume=resume, overwrite=overwrite) as folder:
         if resume:
-            _check_same_run(folder, cfg)
-        folder.write_text("config.toml", configs.to_toml(cfg, f"Resolved settings of this run; preset {cfg.preset}."))
+            cfg = _same_run(folder, cfg)
+        _write_config(folder, cfg)
         init_began = time.perf_counter()
         scene = load_scene(Path(cfg.scene_path), cfg.scene, progress=progress, workdir=folder.path)
         try:
+            cfg, few_notes = with_few_views(cfg, len(scene.train))
+            _write_config(folder, cfg)
             points, source = _points(folder, scene, cfg, resume, progress)
             splats = init_splats(points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed)
             # As many as the budget holds: reading files is not training, and its time is not counted there.
@@ -74,7 +78,7 @@ def run_training(
             init_seconds = time.perf_counter() - init_began
             metrics = yield from _train_and_write(
                 folder, scene, splats, cfg, resume=resume, slot=slot, stop=stop, lpips=lpips,
-                notes=(*scene.notes, source), init_seconds=init_seconds, began=began,
+                notes=(*scene.notes, source, *few_notes), init_seconds=init_seconds, began=began,
             )  # fmt: skip
         finally:
             scene.images.close()
@@ -133,7 +137,12 @@ def _train_and_write(
     return metrics
 
 
-def _check_same_run(folder: RunFolder, cfg: RunConfig) -> None:
+def _write_config(folder: RunFolder, cfg: RunConfig) -> None:
+    folder.write_text("config.toml", configs.to_toml(cfg, f"Resolved settings of this run; preset {cfg.preset}."))
+
+
+def _same_run(folder: RunFolder, cfg: RunConfig) -> RunConfig:
+    """`cfg` to go on with in the folder. Raises UsageError where it is not what the run began with."""
     path = folder.file("config.toml")
     if not path.is_file():
         raise UsageError(f"{folder.path}: is not a run of this program (no config.toml); choose another --out")
@@ -142,13 +151,18 @@ def _check_same_run(folder: RunFolder, cfg: RunConfig) -> None:
     names = configs.differences(configs.to_dict(stored.scene), configs.to_dict(same_cache), "scene.")
     if Path(stored.scene_path).resolve() != Path(cfg.scene_path).resolve():
         names.insert(0, "scene_path")
+    if stored.few_views != cfg.few_views:
+        names.append("few_views")
     if names:
         raise UsageError(
             f"{folder.path}: cannot resume with other settings than the run began with ({', '.join(names[:5])}); "
             "leave them as they were, or start again with --overwrite"
         )
+    if stored.few_views_applied:
+        cfg = apply_few_views(cfg)
     # Asked here too, before config.toml is written anew; the trainer asks the checkpoint.
     check_resumable(binding_values(stored.train), cfg.train, str(folder.path))
+    return cfg
 
 
 def read_run_config(run: Path) -> RunConfig:
@@ -227,6 +241,7 @@ def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: 
         "cameras": scene.camera_source,
         "device": backend,
         "seed": cfg.train.seed,
+        "terms": active_terms(cfg.train.terms),
         "version": package_version(),
     }
     if evaluated.psnr_full is not None:

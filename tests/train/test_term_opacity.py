@@ -84,7 +84,7 @@ def run_of(scene: Scene, **terms: float) -> Run:
 
 
 def test_opacities_decay_to_their_share_of_the_beginning(tiny_scene: Scene):
-    run = run_of(tiny_scene, opacity_decay=2.0, opacity_decay_start=0.2)
+    run = run_of(tiny_scene, opacity_decay=0.4, opacity_decay_start=0.2)
     logits = run.params["logit_opacities"]
     logits.copy_(torch.linspace(-20, 20, len(logits)))
     before = torch.sigmoid(logits.double())
@@ -92,8 +92,13 @@ def test_opacities_decay_to_their_share_of_the_beginning(tiny_scene: Scene):
         for _event in run.advance(None, None):
             pass
     # Ten of the fifty steps lie before the start.
-    expected = before * math.exp(-2.0 * 40 / 50)
+    expected = before * math.exp(-0.4 * 40 / 50)
     assert torch.allclose(torch.sigmoid(logits.double()), expected, rtol=1e-3)
+    short = run_of(tiny_scene, opacity_decay=50.0, opacity_decay_start=0.0)
+    before = torch.sigmoid(short.params["logit_opacities"].double())
+    for _event in short.advance(None, None):
+        pass
+    assert torch.allclose(torch.sigmoid(short.params["logit_opacities"].double()), before * math.exp(-0.01), rtol=1e-4)
 
 
 def test_dropout_rises_with_the_run(tiny_scene: Scene):

@@ -19,9 +19,17 @@ class TermsConfig:
     dropout: float = 0.0
     """Share of splats left out of a step at the end of the run, rising from 0; the others show more opacity
     (DropGaussian, Park et al. 2025)."""
+    anchor_dropout: float = 0.0
+    """Share of anchors at the end of the run, rising from 0: each is left out of a step together with its neighbours
+    (DropAnSH-GS, 2026; there 0.02)."""
+    anchor_neighbours: int = 10
+    """How many neighbours an anchor takes along."""
+    sh_dropout: float = 0.0
+    """Share of splats that show only the lower degrees of their view-dependent colour in a step (DropAnSH-GS, 2026;
+    there 0.2)."""
     opacity_decay: float = 0.0
-    """Every opacity is multiplied by exp(-this) over the whole run, a little after each step, so that only what the
-    photos ask for stays (Binocular3DGS, Han et al. 2024)."""
+    """Every opacity is multiplied by exp(-this) over the whole run, at most 1 % after each step, so that only what
+    the photos ask for stays (Binocular3DGS, Han et al. 2024)."""
     opacity_decay_start: float = 0.05
     """Opacities do not decay before this fraction of the run."""
 
@@ -35,14 +43,18 @@ class TermsConfig:
         for name in _MOMENTS:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UsageError(f"train.terms.{name} is {getattr(self, name)}; it is a moment of the run, give 0 to 1")
+        if self.anchor_neighbours < 1:
+            raise UsageError(f"train.terms.anchor_neighbours is {self.anchor_neighbours}; give 1 or more")
 
 
 # The terms by the field that switches each on, with what people call it.
 WEIGHTS = {
     "dropout": "opacity dropout",
+    "anchor_dropout": "anchor dropout",
+    "sh_dropout": "SH dropout",
     "opacity_decay": "opacity decay",
 }
-_SHARES = ("dropout",)
+_SHARES = ("dropout", "anchor_dropout", "sh_dropout")
 _MOMENTS = ("opacity_decay_start",)
 
 

@@ -21,6 +21,9 @@ from sparse3d.train.terms.term import TERMS, Term, TermStep
 DROPPED_LOGIT = -30.0
 # Survivors show at most this opacity: above what a pixel blends (conventions.ALPHA_MAX), below where logits lose bits.
 _SHOWN_MAX = 0.999
+# A step takes at most this share of an opacity away: Adam, at its rate of 0.05 in the logit, must be able to put it
+# back, in a run of a few steps too.
+_DECAY_MAX = 0.01
 # exp(80) is finite in float32.
 _LOGIT_BOUND = 80.0
 
@@ -60,13 +63,13 @@ class Dropout(Term):
 @TERMS.register("opacity_decay")
 class OpacityDecay(Term):
     """o <- o * exp(-weight / steps) after each step (Binocular3DGS, Han et al. 2024; the factor scaled with
-    the number of steps): splats that no photo holds up fade away."""
+    the number of steps, at most 1 % a step): splats that no photo holds up fade away."""
 
     def after_step(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> None:
         if step.progress < self.cfg.opacity_decay_start:
             return
         # In odds e = exp(logit): o f / (1 - o f) = e f / (1 + e (1 - f)).
-        rate = self.cfg.opacity_decay / self.setup.steps
+        rate = min(self.cfg.opacity_decay / self.setup.steps, _DECAY_MAX)
         logits = params["logit_opacities"].numpy()
         odds = np.exp(np.minimum(logits, _LOGIT_BOUND))
         logits -= np.log1p(odds * np.float32(-math.expm1(-rate))) + np.float32(rate)

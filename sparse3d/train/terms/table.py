@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from sparse3d.train.terms import opacity
+from sparse3d.train.terms import opacity, structured_dropout
 from sparse3d.train.terms.term import TERMS
 
-__all__ = ["TERMS", "opacity"]
+__all__ = ["TERMS", "opacity", "structured_dropout"]
