@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparse3d.bench.statistics import mean, sd
-from sparse3d.config import to_dict
+from sparse3d.config import at, to_dict
 from sparse3d.errors import UsageError
 from sparse3d.train.config import RunConfig
 from sparse3d.train.terms.config import WEIGHTS, active_terms
@@ -45,7 +45,7 @@ def switches(cfg: RunConfig) -> tuple[Switch, ...]:
         for name in active_terms(cfg.train.terms)
     ]
     values = to_dict(cfg)
-    found += [switch for switch in _OTHERS if value_at(values, switch.key) not in (None, switch.off)]
+    found += [switch for switch in _OTHERS if at(values, switch.key) not in (None, switch.off)]
     return tuple(found)
 
 
@@ -64,13 +64,6 @@ def chosen(found: Sequence[Switch], only: str | None) -> tuple[Switch, ...]:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(f"--ablate-only {name}: there is nothing of that name{hint} (known: {', '.join(known)})")
     return tuple(switch for switch in found if switch.name in wanted)
-
-
-def value_at(values: Any, key: str) -> Any:
-    """The value at a dotted name in nested mappings; None where there is none."""
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
 
 
 def paired(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse3d import config as configs
-from sparse3d.bench.ablation import Switch, value_at
+from sparse3d.bench.ablation import Switch
 from sparse3d.bench.draws import Selection
 from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
@@ -158,7 +158,7 @@ def _finished(run: Path, cell: Cell) -> dict[str, Any]:
     if metrics["cameras"] == "sfm_all":
         raise DataError("the cameras come from structure from motion that saw the held-out photos")
     if cell.without is not None:
-        value = value_at(configs.read_layer(run / "config.toml").values, cell.without.key)
+        value = configs.at(configs.read_layer(run / "config.toml").values, cell.without.key)
         if value != cell.without.off:
             raise DataError(f"{cell.without.title} could not be left out: {cell.without.key} is {value!r} in the run")
     return {name: metrics.get(name) for name in _VALUES}
