@@ -6,7 +6,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from sparse3d.errors import DataError, DiskFullError, DivergedError
 from sparse3d.kernels.workspace import AdamHyper, AdamState, DensityStats
 from sparse3d.live import Slot
 from sparse3d.loss import Lpips
+from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
@@ -47,17 +49,19 @@ def train(
     stop: threading.Event | None = None,
     lpips: Lpips | None = None,
     notes: tuple[str, ...] = (),
+    depth_maps: Mapping[int, DepthMap] | None = None,
 ) -> Generator[Event, None, Splats]:
     """Train `splats` on the scene's training photos; yields events and returns the trained splats.
 
     resume: go on from the folder's checkpoint where there is one (`splats` is then unused); the result has the same
     bits as that of an unbroken run. stop: when set, the step under way is finished, a checkpoint saved, and the run
     ends with Finished("stopped"). slot: gets a copy of the splats at intervals and at the end. run_folder None:
-    nothing is written.
+    nothing is written. depth_maps: by index in the scene, for cfg.terms that compare with them; a resumed run must be
+    given the same ones.
     Raises DataError without training photos, UsageError where settings differ from the checkpoint's, DivergedError, and
     DiskFullError with the files of before still whole.
     """
-    run = Run(scene, splats, cfg, run_folder)
+    run = Run(scene, splats, cfg, run_folder, depth_maps or {})
     if resume and run_folder is not None and checkpoints.exists(run_folder.path):
         run.restore(checkpoints.load(run_folder.path))
     first_view = run.views.view(0, 1)
@@ -114,7 +118,14 @@ class Clock:
 class Run:
     """The changing state of one run. Internal to the trainer, which alone changes it."""
 
-    def __init__(self, scene: Scene, splats: Splats, cfg: TrainConfig, run_folder: RunFolder | None) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        splats: Splats,
+        cfg: TrainConfig,
+        run_folder: RunFolder | None,
+        depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
+    ) -> None:
         if not scene.train:
             raise DataError(f"{scene.root}: there is no photo to train on; all are held out or none was found")
         if splats.num_splats == 0:
@@ -141,7 +152,9 @@ class Run:
             if cfg.camera_opt.enabled
             else None
         )
-        self.terms = ActiveTerms(TermSetup(cfg.terms, scene, cfg.steps, self.extent, self.generators["terms"]))
+        self.terms = ActiveTerms(
+            TermSetup(cfg.terms, scene, cfg.steps, self.extent, self.generators["terms"], depth_maps)
+        )
         self.background = torch.zeros(3)
         self.step = 0
         self.in_step = False
@@ -198,7 +211,7 @@ class Run:
         schedule.background_color(self.views.background, self.generators["noise"], self.background)
         target, mask = self.views.target(position, scale, self.background)
         stats = self.stats if self.policy.wants_stats and number <= cfg.density.stop * cfg.steps else None
-        depth = self.terms.needs_depth(progress)
+        depth = self.terms.needs_depth(progress, position)
         settings = raster_settings(view, cfg, degree, stats=stats is not None, depth=depth)
         rates = schedule.learning_rates(cfg.rates, self.extent, progress)
         opacity_reg, scale_reg = self.policy.regularisers

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,10 +63,9 @@ def test_the_gradient_with_dropout_is_that_of_autograd(backend: str):
     ratio = (0.999 / scaled).clamp(max=1).detach()
     opacity = (scaled * ratio)[~dropped]
     rows = {name: leaf[~dropped] for name, leaf in leaves.items()} | {"logit_opacities": torch.logit(opacity)}
-    out = rasterize(
-        *(rows[name] for name in PARAMETER_NAMES), view.cam_from_world.double()[None], view.intrinsics.double()[None],
-        background.double()[None], settings,
-    )  # fmt: skip
+    pose, intrinsics = view.cam_from_world.double()[None], view.intrinsics.double()[None]
+    r = [rows[name] for name in PARAMETER_NAMES]
+    out = rasterize(r[0], r[1], r[2], r[3], r[4], r[5], pose, intrinsics, background.double()[None], settings)
     l1_ssim_loss(out.image[0], target.double(), None, 0.2).backward()
     for name, leaf in leaves.items():
         assert leaf.grad is not None
@@ -75,7 +75,7 @@ def test_the_gradient_with_dropout_is_that_of_autograd(backend: str):
         assert torch.all(found[dropped] == 0), f"{name} of a splat that was left out"
 
 
-def run_of(scene: Scene, **terms: float) -> Run:
+def run_of(scene: Scene, **terms: Any) -> Run:
     still = RatesConfig(means=0, means_final=0, sh0=0, shN=0, opacities=0, scales=0, quats=0)
     cfg = TrainConfig(
         steps=50, sh_degree=1, threads=1, rates=still, density=DensityConfig(policy="fixed"), terms=TermsConfig(**terms)
@@ -101,7 +101,7 @@ def test_opacities_decay_to_their_share_of_the_beginning(tiny_scene: Scene):
     assert torch.allclose(torch.sigmoid(short.params["logit_opacities"].double()), before * math.exp(-0.01), rtol=1e-4)
 
 
-def test_dropout_rises_with_the_run(tiny_scene: Scene):
+def test_dropout_rises_with_the_run(tiny_scene: Scene, monkeypatch: pytest.MonkeyPatch):
     """The number of splats that a step renders, at its beginning and near its end."""
     run = run_of(tiny_scene, dropout=0.5)
     drawn = []
@@ -111,7 +111,7 @@ def test_dropout_rises_with_the_run(tiny_scene: Scene):
         drawn.append(int((params["logit_opacities"] > -20).sum()))
         return render(params, *rest)
 
-    run.kernels.render = counted
+    monkeypatch.setattr(run.kernels, "render", counted)
     while run.step < 50:
         for _event in run.advance(None, None):
             pass

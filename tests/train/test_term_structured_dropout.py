@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from sparse3d.train.views import view_of
 from tests.train import tiny
 
 
-def setup_of(scene: Scene, **values: float) -> TermSetup:
+def setup_of(scene: Scene, **values: Any) -> TermSetup:
     return TermSetup(TermsConfig(**values), scene, 100, 1.0, torch.Generator().manual_seed(3))
 
 

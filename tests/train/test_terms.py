@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,27 +17,49 @@ from sparse3d.errors import UsageError
 from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import TrainConfig
+from sparse3d.train.events import Event, Stepped
+from sparse3d.train.run_folder import RunFolder, open_run
 from sparse3d.train.terms.config import WEIGHTS, TermsConfig, active_terms, describe_terms
 from sparse3d.train.terms.table import TERMS
 from sparse3d.train.trainer import train
 from tests.train import kill_worker, tiny
-from tests.train.test_resume import assert_same_run, go
+from tests.train.test_resume import assert_same_run
 
 # Strong enough to show in a run of a few steps.
-STRENGTH = {"dropout": 0.4, "anchor_dropout": 0.1, "sh_dropout": 0.5, "opacity_decay": 5.0}
+STRENGTH = {
+    "dropout": 0.4,
+    "anchor_dropout": 0.1,
+    "sh_dropout": 0.5,
+    "opacity_decay": 5.0,
+    "depth": 1.0,
+    "depth_pearson": 1.0,
+    "normal": 1.0,
+}
 
 
-def config(**terms: float) -> TrainConfig:
+def config(**terms: Any) -> TrainConfig:
     return replace(kill_worker.config("adaptive"), steps=24, terms=TermsConfig(**terms))
 
 
-def trained(scene: Scene, cfg: TrainConfig, threads: int = 1) -> Splats:
-    loop = train(scene, tiny.initial(), replace(cfg, threads=threads), None)
+def events(scene: Scene, cfg: TrainConfig, folder: RunFolder | None, **options) -> Generator[Event, None, Splats]:
+    return train(scene, tiny.initial(), cfg, folder, depth_maps=tiny.depth_maps(scene), **options)
+
+
+def trained(scene: Scene, cfg: TrainConfig) -> Splats:
+    loop = events(scene, cfg, None)
     while True:
         try:
             next(loop)
         except StopIteration as end:
             return end.value
+
+
+def go(scene: Scene, out: Path, cfg: TrainConfig, *, resume: bool = False, stop_at: int | None = None) -> None:
+    stop = threading.Event()
+    with open_run(out, resume=resume) as folder:
+        for event in events(scene, cfg, folder, resume=resume, stop=stop):
+            if isinstance(event, Stepped) and event.step == stop_at:
+                stop.set()
 
 
 def same(a: Splats, b: Splats) -> bool:
@@ -51,14 +76,16 @@ def test_every_weight_has_its_term_and_a_strength_here():
 
 def test_terms_that_are_off_change_no_bit(tiny_scene: Scene):
     """Whatever their other settings say."""
-    others = {f.name: f.default for f in dataclasses.fields(TermsConfig) if f.name not in WEIGHTS}
-    changed = {name: value / 2 if isinstance(value, float) else value + 1 for name, value in others.items()}
+    others: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(TermsConfig) if f.name not in WEIGHTS}
+    changed: dict[str, Any] = {k: v / 2 if isinstance(v, float) else v + 1 for k, v in others.items()}
+    assert len(changed) > 2
     assert same(trained(tiny_scene, config()), trained(tiny_scene, config(**changed)))
 
 
 @pytest.mark.parametrize("name", list(WEIGHTS))
 def test_a_term_resumes_to_the_same_bits_on_any_number_of_threads(tiny_scene: Scene, tmp_path: Path, name: str):
-    cfg = config(**{name: STRENGTH[name]})
+    weight: dict[str, Any] = {name: STRENGTH[name]}
+    cfg = config(**weight)
     go(tiny_scene, tmp_path / "a", cfg)
     go(tiny_scene, tmp_path / "b", cfg, stop_at=13)
     go(tiny_scene, tmp_path / "b", replace(cfg, threads=2), resume=True)
@@ -75,6 +102,6 @@ def test_a_term_resumes_to_the_same_bits_on_any_number_of_threads(tiny_scene: Sc
         ({"opacity_decay_start": 1.5}, r"train\.terms\.opacity_decay_start is 1\.5; it is a moment of the run"),
     ],
 )
-def test_impossible_weights_are_refused(values: dict[str, float], message: str):
+def test_impossible_weights_are_refused(values: dict[str, Any], message: str):
     with pytest.raises(UsageError, match=message):
         TermsConfig(**values)

@@ -11,11 +11,16 @@ import torch
 from PIL import Image
 
 from sparse3d.camera import Camera
+from sparse3d.kernels.types import RasterSettings
+from sparse3d.kernels.workspace import StepWorkspace
 from sparse3d.render import RenderOptions, render
+from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.images import ImageStore
 from sparse3d.scene.init_splats import init_splats
 from sparse3d.scene.records import Photo, Points, Scene
 from sparse3d.splats import Splats
+from sparse3d.train.terms.normal import normals_of, rays
+from sparse3d.train.views import view_of
 
 SIZE_PX = 64
 VIEWS = 10
@@ -106,3 +111,28 @@ def initial(count: int = 120) -> Splats:
     xyz = true.means.numpy()[rows] + rng.normal(0, 0.08, (count, 3))
     rgb = np.full((count, 3), 0.5)
     return init_splats(Points(xyz.astype(np.float32), rgb.astype(np.float32)), 1)
+
+
+def depth_of(splats: Splats, scene: Scene, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Expected depth [H,W], alpha [H,W] and normals [3,H-2,W-2] of one photo's camera, as splats show them."""
+    view = view_of(scene.cameras[index])
+    settings = RasterSettings(view.width, view.height, sh_degree=1, depth=True)
+    step = StepWorkspace(1)
+    out = step.render(dict(splats.named()), view.cam_from_world, view.intrinsics, torch.zeros(3), settings)
+    assert out.depth is not None
+    z = out.depth / out.alpha.clamp(min=1e-3)
+    return z, out.alpha.clone(), normals_of(rays(view) * z)[2]
+
+
+def depth_maps(scene: Scene) -> dict[int, DepthMap]:
+    """Of the training photos, as the true splats show them where they cover the picture."""
+    maps = {}
+    for index in scene.train:
+        z, alpha, normal = depth_of(true_splats(), scene, index)
+        known = alpha > 0.9
+        normal = torch.nn.functional.pad(normal, (1, 1, 1, 1)) * known
+        confidence = known.float()
+        maps[index] = DepthMap(
+            scene.cameras[index], (z * known).numpy(), confidence.numpy(), normal.permute(1, 2, 0).contiguous().numpy()
+        )
+    return maps

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse3d.camera import Camera
 from sparse3d.scene.dense.depth import FILLED_CONFIDENCE
 from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.records import Points
@@ -38,22 +37,21 @@ def fuse(maps: Mapping[int, DepthMap], photos: Mapping[int, NDArray[np.uint8]], 
     cfg = cfg or FuseConfig()
     sure = {index: found.confidence > FILLED_CONFIDENCE for index, found in maps.items()}
     step = _step(maps, sure, cfg.count)
-    parts: list[_Part] = []
-    for filled in (False, True):
-        if filled and cfg.filled_step == 0:
-            continue
-        done: list[int] = []
-        for index, found in maps.items():
-            stride = step * (cfg.filled_step if filled else 1)
-            rows, columns = _grid(found, stride, sure[index] != filled)
-            part = _part(found, photos[index], rows, columns, stride)
-            keep = np.ones(len(rows), bool)
-            for other in maps if filled else done:
-                if other != index or filled:
-                    known = sure[other] if not filled or other not in done else maps[other].depth > 0
-                    keep &= ~_seen(part.xyz, maps[other], known, in_front=filled and other != index, same=other != index)
-            parts.append(part.select(keep))
-            done.append(index)
+    parts = []
+    for number, (index, found) in enumerate(maps.items()):
+        part = _part(found, photos[index], step, sure[index])
+        for other in list(maps)[:number]:
+            part = part.select(~_met(part.xyz, maps[other], sure[other], in_front=False))
+        parts.append(part)
+    if cfg.filled_step > 0:
+        for number, (index, found) in enumerate(maps.items()):
+            part = _part(found, photos[index], step * cfg.filled_step, ~sure[index])
+            for place, other in enumerate(maps):
+                if other != index:
+                    part = part.select(~_met(part.xyz, maps[other], sure[other], in_front=True))
+                if place < number:
+                    part = part.select(~_met(part.xyz, maps[other], ~sure[other], in_front=False))
+            parts.append(part)
     return _joined(parts)
 
 
@@ -76,53 +74,42 @@ def _step(maps: Mapping[int, DepthMap], sure: Mapping[int, NDArray[np.bool_]], c
     return max(1.0, float(np.sqrt(pixels / shared / max(count, 1))))
 
 
-def _grid(found: DepthMap, stride: float, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    height, width = found.depth.shape
-    rows = (np.arange(int(height / stride)) * stride + 0.5 * stride).astype(np.int64)
-    columns = (np.arange(int(width / stride)) * stride + 0.5 * stride).astype(np.int64)
-    r, c = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
-    use = wanted[r, c] & (found.depth[r, c] > 0) & (found.confidence[r, c] > 0)
-    return r[use], c[use]
-
-
-def _part(
-    found: DepthMap, rgb: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int64], stride: float
-) -> _Part:
-    camera, z = found.camera, found.depth[rows, columns].astype(np.float64)
-    x = (columns + 0.5 - camera.cx) / camera.fx * z
-    y = (rows + 0.5 - camera.cy) / camera.fy * z
+def _part(found: DepthMap, rgb: NDArray[np.uint8], stride: float, wanted: NDArray[np.bool_]) -> _Part:
+    """The wanted pixels of a grid, in the world."""
+    camera, (height, width) = found.camera, found.depth.shape
+    rows = ((np.arange(int(height / stride)) + 0.5) * stride).astype(np.int64)
+    columns = ((np.arange(int(width / stride)) + 0.5) * stride).astype(np.int64)
+    row, column = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
+    use = wanted[row, column] & (found.depth[row, column] > 0) & (found.confidence[row, column] > 0)
+    row, column = row[use], column[use]
+    z = found.depth[row, column].astype(np.float64)
+    x = (column + 0.5 - camera.cx) / camera.fx * z
+    y = (row + 0.5 - camera.cy) / camera.fy * z
     back = camera.world_from_cam
-    xyz = np.stack([x, y, z], axis=1) @ back[:3, :3].T + back[:3, 3]
     size = max(1, round(stride))
     even = cv2.blur(rgb, (size, size)) if size > 1 else rgb
     return _Part(
-        xyz,
-        even[rows, columns].astype(np.float32) / 255.0,
-        found.normal[rows, columns].astype(np.float64) @ back[:3, :3].T,
+        np.stack([x, y, z], axis=1) @ back[:3, :3].T + back[:3, 3],
+        even[row, column].astype(np.float32) / 255.0,
+        found.normal[row, column].astype(np.float64) @ back[:3, :3].T,
         0.5 * stride * z / camera.fx,
-        found.confidence[rows, columns],
+        found.confidence[row, column],
     )
 
 
-def _seen(
-    xyz: NDArray[np.float64], other: DepthMap, known: NDArray[np.bool_], *, in_front: bool, same: bool
-) -> NDArray[np.bool_]:
-    """Whether each point lies on what `other` knows (same), or before it (in_front)."""
-    camera: Camera = other.camera
+def _met(xyz: NDArray[np.float64], other: DepthMap, known: NDArray[np.bool_], *, in_front: bool) -> NDArray[np.bool_]:
+    """Whether each point [N,3] lies on a surface that `other` knows, or (in_front) between its camera and one."""
+    camera = other.camera
     xy, z = camera.project(xyz)
     column, row = np.floor(xy[:, 0]).astype(np.int64), np.floor(xy[:, 1]).astype(np.int64)
     inside = (z > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
-    out = np.zeros(len(xyz), bool)
     at = np.nonzero(inside)[0]
     depth = other.depth[row[at], column[at]]
     valid = known[row[at], column[at]] & (depth > 0)
     ratio = z[at] / np.where(valid, depth, 1.0) - 1.0
-    hit = np.zeros(len(at), bool)
-    if same:
-        hit |= np.abs(ratio) < _SAME_DEPTH
-    if in_front:
-        hit |= ratio < -_SAME_DEPTH
-    out[at] = valid & hit
+    low = -np.inf if in_front else -_SAME_DEPTH
+    out = np.zeros(len(xyz), bool)
+    out[at] = valid & (ratio > low) & (ratio < _SAME_DEPTH)
     return out
 
 

@@ -20,8 +20,8 @@ class ActiveTerms:
     def __init__(self, setup: TermSetup) -> None:
         self._terms = [TERMS[name](setup) for name in active_terms(setup.cfg)]
 
-    def needs_depth(self, progress: float) -> bool:
-        return any(term.needs_depth(progress) for term in self._terms)
+    def needs_depth(self, progress: float, position: int) -> bool:
+        return any(term.needs_depth(progress, position) for term in self._terms)
 
     def before_render(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> dict[str, Tensor]:
         """The parameters to render."""

@@ -32,6 +32,15 @@ class TermsConfig:
     the photos ask for stays (Binocular3DGS, Han et al. 2024)."""
     opacity_decay_start: float = 0.05
     """Opacities do not decay before this fraction of the run."""
+    depth: float = 0.0
+    """Weight of the relative error of rendered depth, where a photo has a metric depth map (MVPGS, Xu et al. 2024)."""
+    depth_pearson: float = 0.0
+    """Weight of 1 - correlation of inverse depths, for depth maps without a known scale (FSGS, Zhu et al. 2024)."""
+    normal: float = 0.0
+    """Weight of 1 - cosine between the normals of the rendered depth and those of the depth map (2DGS, Huang et al.
+    2024)."""
+    depth_final: float = 0.1
+    """Share of the weights of depth, depth_pearson and normal that is left at the end; the decay is exponential."""
 
     def __post_init__(self) -> None:
         for name in WEIGHTS:
@@ -43,6 +52,8 @@ class TermsConfig:
         for name in _MOMENTS:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UsageError(f"train.terms.{name} is {getattr(self, name)}; it is a moment of the run, give 0 to 1")
+        if not 0.0 < self.depth_final <= 1.0:
+            raise UsageError(f"train.terms.depth_final is {self.depth_final}; give a share above 0, 1 at most")
         if self.anchor_neighbours < 1:
             raise UsageError(f"train.terms.anchor_neighbours is {self.anchor_neighbours}; give 1 or more")
 
@@ -53,6 +64,9 @@ WEIGHTS = {
     "anchor_dropout": "anchor dropout",
     "sh_dropout": "SH dropout",
     "opacity_decay": "opacity decay",
+    "depth": "depth maps",
+    "depth_pearson": "relative depth maps",
+    "normal": "normals of depth maps",
 }
 _SHARES = ("dropout", "anchor_dropout", "sh_dropout")
 _MOMENTS = ("opacity_decay_start",)

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from sparse3d.kernels.workspace import AdamState
 from sparse3d.registry import Registry
+from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.records import Scene
 from sparse3d.train.step import StepRendering
 from sparse3d.train.terms.config import TermsConfig
@@ -19,13 +20,15 @@ from sparse3d.train.views import View
 
 @dataclass(frozen=True)
 class TermSetup:
-    """What a term is made with. generator: the terms' own, its state is kept in the checkpoint."""
+    """What a term is made with. generator: the terms' own, its state is kept in the checkpoint. depth_maps: by index in
+    the scene, of any of the training photos."""
 
     cfg: TermsConfig
     scene: Scene
     steps: int
     extent: float
     generator: torch.Generator
+    depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,9 @@ class Term:
     def __init__(self, setup: TermSetup) -> None:
         self.setup, self.cfg = setup, setup.cfg
 
-    def needs_depth(self, progress: float) -> bool:
-        """Whether `add_gradients` wants the rendered depth at this progress; it costs time."""
-        del progress
+    def needs_depth(self, progress: float, position: int) -> bool:
+        """Whether `add_gradients` wants the rendered depth of this photo at this progress; it costs time."""
+        del progress, position
         return False
 
     def before_render(
