@@ -20,6 +20,9 @@ class SceneConfig:
     views: str = "all"
     """Training photos: all, a number (evenly spread over those not held out), positions in the sorted names (22,25,28;
     a single one with a comma: 22,) or names (name:IMG_01.jpg)."""
+    test: str | None = None
+    """Photos to hold out: positions in the sorted names (3,11) or names (name:IMG_01.jpg), whatever the scene itself
+    says; photos that the scene holds out then do not train either."""
     test_every: int | None = None
     """Hold out every N-th of the sorted photos for testing, whatever the scene itself says; 0 holds out none."""
     protocol: Literal["none", "llff", "dtu", "blender", "every8"] = "none"
@@ -53,6 +56,13 @@ class SceneConfig:
             raise UsageError("--downscale and --max-side were both given; give one of them")
         if self.test_every is not None and self.test_every < 0:
             raise UsageError(f"--test-every {self.test_every}: must be 0 (none) or a positive number")
+        others = [
+            name
+            for name, given in (("--test-every", self.test_every is not None), ("--protocol", self.protocol != "none"))
+            if given
+        ]
+        if self.test is not None and others:
+            raise UsageError(f"--test and {others[0]} both say which photos are held out; give one of them")
         if self.cache_mb < 1:
             raise UsageError(f"--cache-mb {self.cache_mb}: must be 1 or more")
         if self.video_frames < 2:

@@ -47,6 +47,7 @@ def load_scene(
         views=cfg.views,
         test_every=cfg.test_every,
         protocol=cfg.protocol,
+        test=cfg.test,
     )
     notes += (split.note,)
     source = "given"

@@ -63,7 +63,9 @@ class Dropout(Term):
 @TERMS.register("opacity_decay")
 class OpacityDecay(Term):
     """o <- o * exp(-weight / steps) after each step (Binocular3DGS, Han et al. 2024; the factor scaled with
-    the number of steps, at most 1 % a step): splats that no photo holds up fade away."""
+    the number of steps, at most 1 % a step): splats that no photo holds up fade away.
+
+    Splats that no step has seen keep their opacity: what lies outside of every photo is not contradicted by any."""
 
     def after_step(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> None:
         if step.progress < self.cfg.opacity_decay_start:
@@ -72,4 +74,6 @@ class OpacityDecay(Term):
         rate = min(self.cfg.opacity_decay / self.setup.steps, _DECAY_MAX)
         logits = params["logit_opacities"].numpy()
         odds = np.exp(np.minimum(logits, _LOGIT_BOUND))
-        logits -= np.log1p(odds * np.float32(-math.expm1(-rate))) + np.float32(rate)
+        change = np.log1p(odds * np.float32(-math.expm1(-rate))) + np.float32(rate)
+        # Adam's second moment is above 0 from the first gradient on.
+        logits -= np.where(adam.v["logit_opacities"].numpy() > 0, change, np.float32(0.0))
