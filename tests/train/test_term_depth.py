@@ -168,7 +168,7 @@ def errors(splats: Splats, scene: Scene) -> dict[str, float]:
     return dict(zip(("depth", "depth_pearson", "normal"), np.mean(rows, axis=0).tolist()))
 
 
-def trained(scene: Scene, maps: dict[int, DepthMap] | None, **terms: Any) -> Splats:
+def trained(scene: Scene, maps: dict[int, DepthMap], **terms: Any) -> Splats:
     cfg = TrainConfig(
         steps=120, sh_degree=1, threads=1, schedule=ScheduleConfig(half_size_until=0.2, min_side_px=16),
         density=DensityConfig(policy="fixed"), terms=TermsConfig(**terms),
@@ -184,11 +184,11 @@ def trained(scene: Scene, maps: dict[int, DepthMap] | None, **terms: Any) -> Spl
 def test_depth_maps_bring_depths_and_normals_nearer(tiny_scene: Scene):
     few = replace(tiny_scene, train=tiny_scene.train[:3])
     maps = tiny.depth_maps(few)
-    plain = errors(trained(few, None), few)
+    plain = errors(trained(few, {}), few)
     for name, weight in {"depth": 1.0, "depth_pearson": 0.1, "normal": 0.1}.items():
         assert errors(trained(few, maps, **{name: weight}), few)[name] < 0.8 * plain[name], name
 
 
 def test_without_maps_the_weights_change_nothing(tiny_scene: Scene):
-    a, b = trained(tiny_scene, None), trained(tiny_scene, {}, depth=1.0, depth_pearson=1.0, normal=1.0)
+    a, b = trained(tiny_scene, {}), trained(tiny_scene, {}, depth=1.0, depth_pearson=1.0, normal=1.0)
     assert all(torch.equal(left, right) for (_, left), (_, right) in zip(a.named(), b.named(), strict=True))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sparse3d.kernels.types import RasterSettings
 from sparse3d.kernels.workspace import StepWorkspace
 from sparse3d.render import RenderOptions, render
 from sparse3d.scene.depth_map import DepthMap
+from sparse3d.scene.extra_view import ExtraView
 from sparse3d.scene.images import ImageStore
 from sparse3d.scene.init_splats import init_splats
 from sparse3d.scene.records import Photo, Points, Scene
@@ -54,14 +56,20 @@ def cameras() -> list[Camera]:
     for i in range(VIEWS):
         angle = 2 * math.pi * i / VIEWS
         eye = np.array([3.2 * math.cos(angle), 0.9 if i % 2 else -0.4, 3.2 * math.sin(angle)])
-        forward = -eye / np.linalg.norm(eye)
-        right = np.cross(forward, [0.0, -1.0, 0.0])
-        right /= np.linalg.norm(right)
-        pose = np.eye(4)
-        pose[:3, :3] = np.stack([right, np.cross(forward, right), forward])
-        pose[:3, 3] = -pose[:3, :3] @ eye
+        pose = looking_at_origin(eye)
         out.append(Camera(SIZE_PX, SIZE_PX, 72.0, 72.0, SIZE_PX / 2, SIZE_PX / 2, pose, name=f"{i:02d}.png"))
     return out
+
+
+def looking_at_origin(eye: np.ndarray) -> np.ndarray:
+    """[4,4] cam_from_world of a camera at `eye` [3]."""
+    forward = -eye / np.linalg.norm(eye)
+    right = np.cross(forward, [0.0, -1.0, 0.0])
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward])
+    pose[:3, 3] = -pose[:3, :3] @ eye
+    return pose
 
 
 def write_photos(folder: Path, *, masks: bool = False) -> None:
@@ -136,3 +144,22 @@ def depth_maps(scene: Scene) -> dict[int, DepthMap]:
             scene.cameras[index], (z * known).numpy(), confidence.numpy(), normal.permute(1, 2, 0).contiguous().numpy()
         )
     return maps
+
+
+def extra_views() -> list[ExtraView]:
+    """What the true splats look like from between the cameras; unknown, and wrong, in a corner."""
+    views, cams = [], cameras()
+    for i in (2, 6):
+        camera = between(cams[i], cams[i + 1])
+        image = render(true_splats(), camera, RenderOptions(BACKGROUND, backend="reference")).image.clamp(0, 1)
+        weight = torch.ones(SIZE_PX, SIZE_PX)
+        weight[:16, :16] = 0.0
+        image[:16, :16] = 1.0
+        views.append(ExtraView(camera, image.numpy(), weight.numpy()))
+    return views
+
+
+def between(a: Camera, b: Camera) -> Camera:
+    """Half way between two cameras, looking at the origin."""
+    eye = (a.position + b.position) / 2
+    return replace(a, cam_from_world=looking_at_origin(eye), name="between")

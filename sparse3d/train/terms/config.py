@@ -41,6 +41,14 @@ class TermsConfig:
     2024)."""
     depth_final: float = 0.1
     """Share of the weights of depth, depth_pearson and normal that is left at the end; the decay is exponential."""
+    virtual: float = 0.0
+    """Weight of steps on virtual photos between the cameras, where the scene has them (MVPGS, Xu et al. 2024)."""
+    virtual_every: int = 3
+    """Every so many steps one is on a virtual photo."""
+    virtual_start: float = 0.0
+    """No virtual photos before this fraction of the run."""
+    virtual_stop: float = 1.0
+    """No virtual photos after this fraction of the run."""
 
     def __post_init__(self) -> None:
         for name in WEIGHTS:
@@ -52,6 +60,11 @@ class TermsConfig:
         for name in _MOMENTS:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UsageError(f"train.terms.{name} is {getattr(self, name)}; it is a moment of the run, give 0 to 1")
+        for name in _PERIODS:
+            if getattr(self, name) < 2:
+                raise UsageError(
+                    f"train.terms.{name} is {getattr(self, name)}; give 2 or more, other steps need photos"
+                )
         if not 0.0 < self.depth_final <= 1.0:
             raise UsageError(f"train.terms.depth_final is {self.depth_final}; give a share above 0, 1 at most")
         if self.anchor_neighbours < 1:
@@ -67,9 +80,12 @@ WEIGHTS = {
     "depth": "depth maps",
     "depth_pearson": "relative depth maps",
     "normal": "normals of depth maps",
+    "virtual": "virtual photos",
 }
 _SHARES = ("dropout", "anchor_dropout", "sh_dropout")
-_MOMENTS = ("opacity_decay_start",)
+_MOMENTS = ("opacity_decay_start", "virtual_start", "virtual_stop")
+# At the first step of a run there must be a photo.
+_PERIODS = ("virtual_every",)
 
 
 def active_terms(cfg: TermsConfig) -> dict[str, float]:

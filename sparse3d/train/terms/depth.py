@@ -71,7 +71,7 @@ class DepthMapTerm(Term, abc.ABC):
     """A term that compares the expected depth with a map, where the photo has one. Its weight decays exponentially to
     `depth_final` of itself: a map shows where surfaces are, the photos show it better in the end."""
 
-    def needs_depth(self, progress: float, position: int) -> bool:
+    def needs_depth(self, progress: float, position: int | None) -> bool:
         return self._map(position) is not None
 
     def add_gradients(self, step: TermStep, rendering: StepRendering, gradients: OutputGradients) -> None:
@@ -87,8 +87,8 @@ class DepthMapTerm(Term, abc.ABC):
         v_alpha, v_depth = z_vjp(v_z, alpha, z)
         gradients.add(alpha=v_alpha, depth=v_depth)
 
-    def _map(self, position: int) -> DepthMap | None:
-        return self.setup.depth_maps.get(self.setup.scene.train[position])
+    def _map(self, position: int | None) -> DepthMap | None:
+        return None if position is None else self.setup.depth_maps.get(self.setup.scene.train[position])
 
     @property
     @abc.abstractmethod

@@ -34,11 +34,12 @@ class TermSetup:
 @dataclass(frozen=True)
 class TermStep:
     """The step under way. number: 1-based; progress: share of the run done before it, 0 to less than 1; position: of
-    the photo within scene.train; target [H,W,3], mask [H,W] or None: the photo as the loss sees it; rates: Adam's."""
+    the photo within scene.train, None where the step looks at something else; target [H,W,3], mask [H,W] or None: the
+    picture as the loss sees it; rates: Adam's."""
 
     number: int
     progress: float
-    position: int
+    position: int | None
     view: View
     target: Tensor
     mask: Tensor | None
@@ -72,7 +73,7 @@ class Term:
     def __init__(self, setup: TermSetup) -> None:
         self.setup, self.cfg = setup, setup.cfg
 
-    def needs_depth(self, progress: float, position: int) -> bool:
+    def needs_depth(self, progress: float, position: int | None) -> bool:
         """Whether `add_gradients` wants the rendered depth of this photo at this progress; it costs time."""
         del progress, position
         return False
