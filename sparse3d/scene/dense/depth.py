@@ -16,9 +16,9 @@ from sparse3d.scene.dense.match import Matched
 # A filled pixel's confidence at most: far below that of a matched one.
 FILLED_CONFIDENCE = 0.1
 # An island of agreeing pixels smaller than this is a chance match.
-_ISLAND_PX = 40
+_ISLAND_PX = 120
 # Cost above which a match is not believed even where two photos agree.
-_COST_MAX = 0.9
+_COST_MAX = 0.75
 # From so many photos on, one that agrees is not enough.
 _MANY_PHOTOS = 6
 
