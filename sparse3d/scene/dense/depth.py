@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.dense.fill import fill_edge_aware
 from sparse3d.scene.dense.match import Matched
+from sparse3d.scene.depth_map import DepthMap
 
 # A filled pixel's confidence at most: far below that of a matched one.
 FILLED_CONFIDENCE = 0.1

@@ -69,15 +69,21 @@ def completed(found: DepthMap, given: DepthMap | None) -> DepthMap:
     if given is None:
         return found
     height, width = found.depth.shape
-    row = np.minimum(((np.arange(height) + 0.5) * given.depth.shape[0] / height).astype(np.int64), given.depth.shape[0] - 1)
-    column = np.minimum(((np.arange(width) + 0.5) * given.depth.shape[1] / width).astype(np.int64), given.depth.shape[1] - 1)
+    row = np.minimum(
+        ((np.arange(height) + 0.5) * given.depth.shape[0] / height).astype(np.int64), given.depth.shape[0] - 1
+    )
+    column = np.minimum(
+        ((np.arange(width) + 0.5) * given.depth.shape[1] / width).astype(np.int64), given.depth.shape[1] - 1
+    )
     at = np.ix_(row, column)
     use = (found.confidence <= FILLED_CONFIDENCE) & (given.confidence[at] > 0)
     return DepthMap(
         found.camera,
         np.where(use, given.depth[at], found.depth),
         np.where(use, given.confidence[at], found.confidence),
-        np.where(use[..., None] & (np.abs(given.normal[at]).sum(axis=-1, keepdims=True) > 0), given.normal[at], found.normal),
+        np.where(
+            use[..., None] & (np.abs(given.normal[at]).sum(axis=-1, keepdims=True) > 0), given.normal[at], found.normal
+        ),
     )
 
 

@@ -88,7 +88,12 @@ class DepthMapTerm(Term, abc.ABC):
         gradients.add(alpha=v_alpha, depth=v_depth)
 
     def _map(self, position: int | None) -> DepthMap | None:
-        return None if position is None else self.setup.depth_maps.get(self.setup.scene.train[position])
+        if position is None:
+            return None
+        found = self.setup.depth_maps.get(self.setup.scene.train[position])
+        return found if found is None or found.metric or not self.metric_only else None
+
+    metric_only = True
 
     @property
     @abc.abstractmethod
@@ -119,6 +124,8 @@ class MetricDepth(DepthMapTerm):
 class RelativeDepth(DepthMapTerm):
     """1 - the confidence-weighted correlation of 1 / z with 1 / d (as FSGS, Zhu et al. 2024, in inverse depth), over
     a quarter of the pixels: for maps of networks, whose inverse depth is right up to a scale and a shift."""
+
+    metric_only = False
 
     @property
     def weight(self) -> float:
