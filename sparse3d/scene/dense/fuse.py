@@ -24,7 +24,7 @@ class FuseConfig:
 
     count: int = 50_000
     """Points at most, about: the grid of pixels they are taken from is chosen by it."""
-    filled_step: int = 2
+    filled_step: int = 4
     """Points where nothing was matched stand so many times farther apart (0: none there)."""
 
 
