@@ -35,7 +35,8 @@ from sparse3d.train.exposure import Exposure
 from sparse3d.train.optimizer import follow
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
-from sparse3d.train.shots import Shot, Shots
+from sparse3d.train.shot_plan import ShotPlan
+from sparse3d.train.shots import Shot
 from sparse3d.train.step import make_step
 from sparse3d.train.terms.active import ActiveTerms
 from sparse3d.train.terms.term import TermSetup, TermStep
@@ -136,12 +137,12 @@ class Run:
             if cfg.camera_opt.enabled
             else None
         )
+        generator = self.generators["terms"]
         self.terms = ActiveTerms(
-            TermSetup(cfg.terms, scene, cfg.steps, self.extent, self.generators["terms"], depth_maps)
+            TermSetup(cfg.terms, scene, cfg.steps, self.extent, generator, splats.means.detach(), depth_maps)
         )
-        self.shots = Shots(
-            scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, self.generators["terms"],
-            extra_views,
+        self.shots = ShotPlan(
+            scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, generator, extra_views
         )  # fmt: skip
         self.background = torch.zeros(3)
         self.step = 0

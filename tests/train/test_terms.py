@@ -26,7 +26,7 @@ from tests.train import kill_worker, tiny
 from tests.train.test_resume import assert_same_run
 
 # Weights of pictures beside the photos: no class of their own in the table.
-SHOTS = ("virtual",)
+SHOTS = ("virtual", "binocular")
 # Strong enough to show in a run of a few steps.
 STRENGTH = {
     "dropout": 0.4,
@@ -37,6 +37,10 @@ STRENGTH = {
     "depth_pearson": 1.0,
     "normal": 1.0,
     "virtual": 1.0,
+    "binocular": 1.0,
+    "smooth": 1.0,
+    "near_opacity": 0.5,
+    "outside": 1.0,
 }
 
 
@@ -87,9 +91,11 @@ def test_terms_that_are_off_change_no_bit(tiny_scene: Scene):
 
 
 @pytest.mark.parametrize("name", list(WEIGHTS))
-def test_a_term_resumes_to_the_same_bits_on_any_number_of_threads(tiny_scene: Scene, tmp_path: Path, name: str):
+def test_a_term_resumes_to_the_same_bits_on_any_number_of_threads(tiny_photos: Path, tmp_path: Path, name: str):
+    tiny_scene = tiny.scene(tiny_photos, masks=True)
     weight: dict[str, Any] = {name: STRENGTH[name]}
-    cfg = config(**weight)
+    # So near that some splats of this scene are nearer.
+    cfg = config(**weight, near_fraction=1.0)
     go(tiny_scene, tmp_path / "a", cfg)
     go(tiny_scene, tmp_path / "b", cfg, stop_at=13)
     go(tiny_scene, tmp_path / "b", replace(cfg, threads=2), resume=True)
