@@ -36,9 +36,10 @@ class TrainArgs(TrainConfig):
     """Training."""
 
     background: Annotated[
-        Literal["auto", "black", "white", "random"], tyro.conf.arg(name="train-background")
+        Literal["auto", "black", "white", "random", "mean"], tyro.conf.arg(name="train-background")
     ] = TrainConfig.background  # fmt: skip
-    """Colour behind the splats in training. auto: black. random: another each step, where masks make it known."""
+    """Colour behind the splats in training. auto: black. random: another each step, where masks make it known. mean:
+    the photos' mean colour, where nothing in them is transparent or masked."""
 
 
 @dataclass(frozen=True)

@@ -76,13 +76,13 @@ def sweep(
     plane. Raises DataError without a source or with an empty range.
     """
     if not sources or not 0 < w_far < w_near or planes < 4:
-        raise DataError(f"sweep: {len(sources)} sources, {planes} planes from {w_far:g} to {w_near:g} cannot be searched")
+        raise DataError(
+            f"sweep: {len(sources)} sources, {planes} planes from {w_far:g} to {w_near:g} cannot be searched"
+        )
     m = cpu.module()
     h, w = reference.grey.shape
     volume = np.empty((h, w, planes), np.uint8)
-    m.sweep_planes(
-        reference.grey, reference.intrinsics, list(sources), _costs(costs), w_far, w_near, volume
-    )
+    m.sweep_planes(reference.grey, reference.intrinsics, list(sources), _costs(costs), w_far, w_near, volume)
     out, clarity = np.empty((h, w, 4), np.float32), np.empty((h, w), np.float32)
     scratch = np.empty(2 * volume.size, np.int16)
     m.aggregate_sgm(reference.grey, volume, w_far, w_near, _SMALL_JUMP, _LARGE_JUMP, scratch, out, clarity)
@@ -111,7 +111,5 @@ def check(
     """How many sources (made with their planes) agree with each pixel [H,W], how many see something clearly in front
     of its point, and how many see through it."""
     counts = tuple(np.empty(reference.grey.shape, np.uint8) for _ in range(3))
-    cpu.module().check_depth(
-        reference.grey, reference.intrinsics, list(sources), planes, max_px, max_relative, *counts
-    )
+    cpu.module().check_depth(reference.grey, reference.intrinsics, list(sources), planes, max_px, max_relative, *counts)
     return counts  # pyright: ignore[reportReturnType]

@@ -147,9 +147,9 @@ class TrainConfig:
     """Share of 1 - SSIM in the loss; the rest is L1."""
     initial_opacity: float = 0.1
     """Opacity of the initial splats."""
-    background: Literal["auto", "black", "white", "random"] = "auto"
+    background: Literal["auto", "black", "white", "random", "mean"] = "auto"
     """Colour behind the splats. auto: the one behind transparent photos, else black. random: another one in each
-    step."""
+    step. mean: behind photos without transparency and masks their mean colour, else as auto."""
     masks: Literal["loss", "background", "off"] = "loss"
     """Photos with masks: leave the rest out of the loss, replace it by the background colour, or ignore the masks."""
     checkpoint_every: int = 1000

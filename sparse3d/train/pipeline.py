@@ -13,17 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sparse3d import config as configs
 from sparse3d import formats
 from sparse3d.errors import UsageError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.live import Slot
 from sparse3d.loss import Lpips
-from sparse3d.scene.init_splats import init_splats, initial_points
+from sparse3d.scene.init_splats import init_splats
 from sparse3d.scene.load import load_scene
-from sparse3d.scene.records import Points, Scene
+from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
 from sparse3d.train.compare import compare_picture
@@ -32,7 +30,7 @@ from sparse3d.train.evaluate import RenderImage, image_renderer
 from sparse3d.train.events import Evaluated, Event, Finished, Saved, Started
 from sparse3d.train.few_views import apply_few_views, with_few_views
 from sparse3d.train.run_folder import RunFolder, open_run
-from sparse3d.train.tensor_file import read_tensors, write_tensors
+from sparse3d.train.start import Start, make_start
 from sparse3d.train.terms.config import active_terms
 from sparse3d.train.trainer import train
 from sparse3d.train.views import evaluation_background
@@ -71,14 +69,16 @@ def run_training(
         try:
             cfg, few_notes = with_few_views(cfg, len(scene.train))
             _write_config(folder, cfg)
-            points, source = _points(folder, scene, cfg, resume, progress)
-            splats = init_splats(points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed)
+            start = make_start(folder, scene, cfg, resume, progress)
+            splats = init_splats(
+                start.points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed
+            )
             # As many as the budget holds: reading files is not training, and its time is not counted there.
             scene.images.preload(scene.train, progress)
             init_seconds = time.perf_counter() - init_began
             metrics = yield from _train_and_write(
-                folder, scene, splats, cfg, resume=resume, slot=slot, stop=stop, lpips=lpips,
-                notes=(*scene.notes, source, *few_notes), init_seconds=init_seconds, began=began,
+                folder, scene, splats, start, cfg, resume=resume, slot=slot, stop=stop, lpips=lpips,
+                notes=(*scene.notes, *start.notes, *few_notes), init_seconds=init_seconds, began=began,
             )  # fmt: skip
         finally:
             scene.images.close()
@@ -89,6 +89,7 @@ def _train_and_write(
     folder: RunFolder,
     scene: Scene,
     splats: Splats,
+    start: Start,
     cfg: RunConfig,
     *,
     resume: bool,
@@ -100,7 +101,10 @@ def _train_and_write(
     began: float,
 ) -> Generator[Event, None, dict[str, Any] | None]:
     backend, evaluated, finished = "", None, None
-    loop = train(scene, splats, cfg.train, folder, resume=resume, slot=slot, stop=stop, lpips=lpips, notes=notes)
+    loop = train(
+        scene, splats, cfg.train, folder, resume=resume, slot=slot, stop=stop, lpips=lpips, notes=notes,
+        depth_maps=start.depth_maps, extra_views=start.extra_views,
+    )  # fmt: skip
     while True:
         try:
             event = next(loop)
@@ -168,20 +172,6 @@ def _same_run(folder: RunFolder, cfg: RunConfig) -> RunConfig:
 def read_run_config(run: Path) -> RunConfig:
     """The settings of a run folder. Raises UsageError where they are missing or of another version."""
     return configs.resolve(RunConfig(), [configs.read_layer(run / "config.toml")])
-
-
-def _points(
-    folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, progress: Callable[[str, float], None] | None
-) -> tuple[Points, str]:
-    """Initial points, kept in the run: a resumed run starts from the same ones, whatever made them."""
-    path = folder.file("points.safetensors")
-    if resume and path.is_file():
-        tensors, record = read_tensors(path)
-        return Points(tensors["xyz"].numpy(), tensors["rgb"].numpy()), record["source"]
-    points, source = initial_points(scene, workdir=folder.path, progress=progress, seed=cfg.train.seed)
-    tensors = {"xyz": torch.from_numpy(points.xyz), "rgb": torch.from_numpy(points.rgb)}
-    write_tensors(path, tensors, {"kind": "initial points", "source": source})
-    return points, source
 
 
 def write_compare(path: Path, scene: Scene, render_image: RenderImage, evaluated: Evaluated | None = None) -> Path:

@@ -56,7 +56,7 @@ def sampled_rows(image: Tensor, at: NDArray[np.float32]) -> tuple[Tensor, Tensor
     left = np.clip(np.floor(at), 0, width - 2)
     flat = image.numpy().reshape(-1, channels)
     first = np.arange(height)[:, None] * width + left.astype(np.int64)
-    low, high = flat[first], flat[first + 1]
+    low, high = flat.take(first, axis=0), flat.take(first + 1, axis=0)
     slope = high - low
     return torch.from_numpy(low + (at - left)[..., None] * slope), torch.from_numpy(slope)
 

@@ -190,7 +190,7 @@ class Run:
         number = self.step + 1
         scale = schedule.image_scale(cfg.schedule, *self._smallest, progress)
         degree = schedule.sh_degree(cfg.schedule, self.sh_degree, progress)
-        schedule.background_color(self.views.background, self.generators["noise"], self.background)
+        self.views.step_background(self.generators["noise"], self.background)
         shot = self.shots.next(number, progress, scale, self.background)
         photo, view = shot.position, shot.view
         # What other pictures pull at is no reason for more splats.

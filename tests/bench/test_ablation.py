@@ -20,7 +20,7 @@ from tests.bench.helpers import resolve
 PLAIN = ScheduleConfig(half_size_until=0.0, sh_degree_every=0.0)
 
 
-def with_terms(**weights: float) -> RunConfig:
+def with_terms(**weights: Any) -> RunConfig:
     return RunConfig(train=TrainConfig(terms=TermsConfig(**weights), schedule=PLAIN))
 
 

@@ -107,6 +107,8 @@ def test_gradients_are_those_of_autograd(tiny_scene: Scene, name: str, masked: b
     term = TERMS[name](setup)
     assert term.needs_depth(0.0, 2)
     assert not term.needs_depth(0.0, 1), "no map of this photo"
+    relative = TERMS[name](replace(setup, depth_maps={index: replace(found, metric=False)}))
+    assert relative.needs_depth(0.0, 2) == (name == "depth_pearson")
     view = view_of(found.camera)
     before = torch.full((HEIGHT, WIDTH), 1e-3)
     gradients = OutputGradients(alpha=before)

@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.dense.fill import fill_edge_aware
 from sparse3d.scene.dense.match import Matched
+from sparse3d.scene.depth_map import DepthMap
 
 # A filled pixel's confidence at most: far below that of a matched one.
 FILLED_CONFIDENCE = 0.1
 # An island of agreeing pixels smaller than this is a chance match.
-_ISLAND_PX = 40
+_ISLAND_PX = 120
 # Cost above which a match is not believed even where two photos agree.
-_COST_MAX = 0.9
+_COST_MAX = 0.75
 # From so many photos on, one that agrees is not enough.
 _MANY_PHOTOS = 6
 

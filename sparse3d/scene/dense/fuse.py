@@ -28,7 +28,9 @@ class FuseConfig:
     """Points where nothing was matched stand so many times farther apart (0: none there)."""
 
 
-def fuse(maps: Mapping[int, DepthMap], photos: Mapping[int, NDArray[np.uint8]], cfg: FuseConfig | None = None) -> Points:
+def fuse(
+    maps: Mapping[int, DepthMap], photos: Mapping[int, NDArray[np.uint8]], cfg: FuseConfig | None = None
+) -> Points:
     """Points of all maps, each surface once; photos: [H,W,3] bytes at the maps' sizes.
 
     A point's radius is half the distance to its neighbours on the pixels' grid, at its depth. Filled-in points that lie

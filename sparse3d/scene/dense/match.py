@@ -100,7 +100,16 @@ def match_photos(
         if near_by:
             costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, cfg.geometric_weight)
             sources = [finest[j].source_of(finest[k], first[j]) for j in near_by]
-            mvs.patch_match(finest[k], sources, costs, planes[k], w_far, w_near, cfg.iterations, cfg.seed + 7919, )
+            mvs.patch_match(
+                finest[k],
+                sources,
+                costs,
+                planes[k],
+                w_far,
+                w_near,
+                cfg.iterations,
+                cfg.seed + 7919,
+            )
         tell("dense depth", 0.5 + (k + 1) / (2 * len(cameras)))
     out = {}
     for k, near_by in enumerate(others):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from sparse3d.camera import Camera
 from sparse3d.scene.depth_map import DepthMap
-from sparse3d.scene.frustum import seen_by
 from sparse3d.scene.records import Points
 
 # Confidence of a guess: no photo shows it.
 GUESSED_CONFIDENCE = 0.01
+# A point this many times deeper than the surface is hidden by it.
+_BEHIND = 1.05
 # Depth at the photo's edge is averaged over so many pixels (standard deviation) before it is carried outwards.
 _DEPTH_BLUR_PX = 6.0
 
@@ -34,13 +35,12 @@ class SurroundConfig:
 def surround(
     maps: Mapping[int, DepthMap],
     photos: Mapping[int, NDArray[np.uint8]],
-    cameras: Sequence[Camera],
     cfg: SurroundConfig | None = None,
 ) -> Points:
     """Points beyond each photo's edge: the edge's colour, more blurred the farther out, at the edge's depth.
 
-    photos: [H,W,3] bytes at the maps' sizes. Points that fall into any of the training `cameras` are left out: what is
-    there, the photos say better. The guess follows the plain continuation of image borders.
+    photos: [H,W,3] bytes at the maps' sizes. A point that another photo would see, because it does not lie behind the
+    surface there, is left out: what is there, that photo says better.
     """
     cfg = cfg or SurroundConfig()
     parts: list[tuple[NDArray, ...]] = []
@@ -48,7 +48,9 @@ def surround(
     for index, found in maps.items():
         part = _outside(found, photos[index], cfg)
         if len(part[0]):
-            keep = seen_by(cameras, part[0]) == 0
+            keep = np.ones(len(part[0]), bool)
+            for other in maps.values():
+                keep &= ~_visible(part[0], other)
             # Where an earlier photo's surroundings lie already, two guesses would only mix.
             for camera, margin in earlier:
                 keep &= ~_within(camera, margin, part[0])
@@ -60,6 +62,18 @@ def surround(
         return Points(empty, empty, normal=empty, radius=empty[:, 0], confidence=empty[:, 0])
     xyz, rgb, normal, radius = columns
     return Points(xyz, rgb, normal=normal, radius=radius, confidence=np.full(len(xyz), GUESSED_CONFIDENCE, np.float32))
+
+
+def _visible(xyz: NDArray[np.float64], found: DepthMap) -> NDArray[np.bool_]:
+    """Whether the photo of the map would show each point [N,3]."""
+    camera = found.camera
+    xy, z = camera.project(xyz)
+    column, row = np.floor(xy[:, 0]).astype(np.int64), np.floor(xy[:, 1]).astype(np.int64)
+    inside = (z > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+    out = inside.copy()
+    depth = found.depth[row[inside], column[inside]]
+    out[inside] = (depth <= 0) | (z[inside] < _BEHIND * depth)
+    return out
 
 
 def _within(camera: Camera, margin: int, xyz: NDArray[np.float64]) -> NDArray[np.bool_]:

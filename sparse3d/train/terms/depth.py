@@ -54,15 +54,24 @@ class DepthMapTerm(ExpectedDepthTerm, abc.ABC):
     """A term that compares the expected depth with a map, where the photo has one. Its weight decays exponentially to
     `depth_final` of itself: a map shows where surfaces are, the photos show it better in the end."""
 
+    # Relative maps have neither depths nor normals to compare with.
+    metric_only = True
+
     def needs_depth(self, progress: float, position: int | None) -> bool:
-        return position is not None and self.setup.scene.train[position] in self.setup.depth_maps
+        return self._map(position) is not None
 
     def v_z(self, z: Tensor, seen: Tensor, step: TermStep) -> Tensor:
-        assert step.position is not None
-        found = self.setup.depth_maps[self.setup.scene.train[step.position]]
+        found = self._map(step.position)
+        assert found is not None
         target = resampled(found, step.view.width, step.view.height, step.mask)
         weight = self.weight * decayed(1.0, self.cfg.depth_final, step.progress)
         return self.v_error(z, seen, target, step) * weight
+
+    def _map(self, position: int | None) -> DepthMap | None:
+        if position is None:
+            return None
+        found = self.setup.depth_maps.get(self.setup.scene.train[position])
+        return found if found is None or found.metric or not self.metric_only else None
 
     @property
     @abc.abstractmethod
@@ -93,6 +102,8 @@ class MetricDepth(DepthMapTerm):
 class RelativeDepth(DepthMapTerm):
     """1 - the confidence-weighted correlation of 1 / z with 1 / d (as FSGS, Zhu et al. 2024, in inverse depth), over
     a quarter of the pixels: for maps of networks, whose inverse depth is right up to a scale and a shift."""
+
+    metric_only = False
 
     @property
     def weight(self) -> float:
