@@ -67,6 +67,21 @@ class TermsConfig:
     """What counts as just before the camera: this fraction of the depth at which the initial splats begin."""
     outside: float = 0.0
     """Weight of mean alpha^2 outside of the masks, where masks cut out an object (CoR-GS, Zhang et al. 2024)."""
+    rank: float = 0.0
+    """Pull of needles towards discs by their effective rank (Hyung et al. 2024)."""
+    max_axis_ratio: float = 0.0
+    """A splat's longest axis is at most this times its middle one (after PhysGaussian, Xie et al. 2024)."""
+    min_scale: float = 0.0
+    """A splat's axes are at least this many pixels of the photo that shows it largest (Mip-Splatting, Yu et al. 2024;
+    its filter's width is 0.45)."""
+    feature_smooth: float = 0.0
+    """Share by which colours and opacities move towards those of their neighbours every ten steps, falling to 0 at the
+    end (after SplatFields, Mihajlovic et al. 2024)."""
+    sharpness: float = 0.0
+    """Near the end gradients are taken this many optimiser steps uphill, so that the result lies in a flat place (FASR,
+    2025)."""
+    sharpness_start: float = 0.875
+    """Fraction of the run from which on they are; steps take twice as long."""
 
     def __post_init__(self) -> None:
         for name in WEIGHTS:
@@ -78,6 +93,8 @@ class TermsConfig:
         for name in _MOMENTS:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UsageError(f"train.terms.{name} is {getattr(self, name)}; it is a moment of the run, give 0 to 1")
+        if 0.0 < self.max_axis_ratio < 1.0:
+            raise UsageError(f"train.terms.max_axis_ratio is {self.max_axis_ratio}; give 0 (off), or 1 or more")
         if not 0.0 <= self.near_fraction <= 1.0:
             raise UsageError(f"train.terms.near_fraction is {self.near_fraction}; give a fraction, 0 to 1")
         if not self.binocular_shift >= 0.0:
@@ -107,9 +124,14 @@ WEIGHTS = {
     "smooth": "depth smoothness",
     "near_opacity": "fading before cameras",
     "outside": "nothing outside masks",
+    "rank": "effective rank",
+    "feature_smooth": "neighbourhood smoothness",
+    "max_axis_ratio": "axis ratio at most",
+    "min_scale": "pixels of scale at least",
+    "sharpness": "sharpness-aware end",
 }
-_SHARES = ("dropout", "anchor_dropout", "sh_dropout")
-_MOMENTS = ("opacity_decay_start", "virtual_start", "virtual_stop", "binocular_start")
+_SHARES = ("dropout", "anchor_dropout", "sh_dropout", "feature_smooth")
+_MOMENTS = ("opacity_decay_start", "virtual_start", "virtual_stop", "binocular_start", "sharpness_start")
 # At the first step of a run there must be a photo.
 _PERIODS = ("virtual_every", "binocular_every")
 
