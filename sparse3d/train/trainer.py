@@ -35,7 +35,9 @@ from sparse3d.train.exposure import Exposure
 from sparse3d.train.optimizer import follow
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
-from sparse3d.train.shots import Shot, Shots
+from sparse3d.train.sharpness import Sharpness
+from sparse3d.train.shot_plan import ShotPlan
+from sparse3d.train.shots import Shot
 from sparse3d.train.step import make_step
 from sparse3d.train.terms.active import ActiveTerms
 from sparse3d.train.terms.term import TermSetup, TermStep
@@ -136,12 +138,13 @@ class Run:
             if cfg.camera_opt.enabled
             else None
         )
+        generator = self.generators["terms"]
         self.terms = ActiveTerms(
-            TermSetup(cfg.terms, scene, cfg.steps, self.extent, self.generators["terms"], depth_maps)
+            TermSetup(cfg.terms, scene, cfg.steps, self.extent, generator, splats.means.detach(), depth_maps)
         )
-        self.shots = Shots(
-            scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, self.generators["terms"],
-            extra_views,
+        self.sharpness = Sharpness(cfg.terms, schedule.learning_rates(cfg.rates, self.extent, 0.0))
+        self.shots = ShotPlan(
+            scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, generator, extra_views
         )  # fmt: skip
         self.background = torch.zeros(3)
         self.step = 0
@@ -201,8 +204,11 @@ class Run:
         hyper = AdamHyper(lr=rates, opacity_reg=opacity_reg, scale_reg=scale_reg)
 
         under_way = TermStep(number, progress, photo, view, shot.target, shot.mask, rates)
-        params = self.terms.before_render(under_way, self.params, self.adam)
-        rendering = self.kernels.render(params, view.cam_from_world, view.intrinsics, self.background, settings)
+        shown = self.terms.before_render(under_way, self.params, self.adam)
+        self.sharpness.climb(
+            self.kernels, self.params, shown, shot, self.background, settings, cfg.ssim_weight, progress
+        )  # fmt: skip
+        rendering = self.kernels.render(shown, view.cam_from_world, view.intrinsics, self.background, settings)
         loss, v = shot.loss(self.kernels, rendering, cfg.ssim_weight)
         if not is_sound_loss(loss):
             self._diverged(f"the loss is {loss:g}", number, shot, settings, hyper)
@@ -215,6 +221,7 @@ class Run:
         )  # fmt: skip
         if self.camera_opt is not None and photo is not None and camera_grad is not None:
             self.camera_opt.step(photo, camera_grad)
+        self.sharpness.descend(self.params)
         self.terms.after_step(under_way, self.params, self.adam)
         self.policy.after_step(self.params, rates["means"], self.generators["noise"])
         self.step = number

@@ -16,7 +16,8 @@ from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import DensityConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.terms.config import TermsConfig
-from sparse3d.train.terms.depth import one_in_four, resampled
+from sparse3d.train.terms.depth import resampled
+from sparse3d.train.terms.expected_depth import one_in_four
 from sparse3d.train.terms.normal import normals_of, rays
 from sparse3d.train.terms.table import TERMS
 from sparse3d.train.terms.term import OutputGradients, TermSetup, TermStep
@@ -102,10 +103,12 @@ def test_gradients_are_those_of_autograd(tiny_scene: Scene, name: str, masked: b
         mask[:, :19] = 1.0
     cfg = replace(TermsConfig(depth_final=0.25), **{name: 0.5})
     index = tiny_scene.train[2]
-    setup = TermSetup(cfg, tiny_scene, 100, 1.0, torch.Generator().manual_seed(9), {index: found})
+    setup = TermSetup(cfg, tiny_scene, 100, 1.0, torch.Generator().manual_seed(9), tiny.initial().means, {index: found})
     term = TERMS[name](setup)
     assert term.needs_depth(0.0, 2)
     assert not term.needs_depth(0.0, 1), "no map of this photo"
+    relative = TERMS[name](replace(setup, depth_maps={index: replace(found, metric=False)}))
+    assert relative.needs_depth(0.0, 2) == (name == "depth_pearson")
     view = view_of(found.camera)
     before = torch.full((HEIGHT, WIDTH), 1e-3)
     gradients = OutputGradients(alpha=before)

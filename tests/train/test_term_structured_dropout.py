@@ -20,7 +20,7 @@ from tests.train import tiny
 
 
 def setup_of(scene: Scene, **values: Any) -> TermSetup:
-    return TermSetup(TermsConfig(**values), scene, 100, 1.0, torch.Generator().manual_seed(3))
+    return TermSetup(TermsConfig(**values), scene, 100, 1.0, torch.Generator().manual_seed(3), tiny.initial().means)
 
 
 def step_at(progress: float) -> TermStep:

@@ -25,8 +25,8 @@ from sparse3d.train.trainer import train
 from tests.train import kill_worker, tiny
 from tests.train.test_resume import assert_same_run
 
-# Weights of pictures beside the photos: no class of their own in the table.
-SHOTS = ("virtual",)
+# Weights of what a step looks at, and from where: no class of their own in the table.
+STEPS = ("virtual", "binocular", "sharpness")
 # Strong enough to show in a run of a few steps.
 STRENGTH = {
     "dropout": 0.4,
@@ -37,6 +37,15 @@ STRENGTH = {
     "depth_pearson": 1.0,
     "normal": 1.0,
     "virtual": 1.0,
+    "binocular": 1.0,
+    "smooth": 1.0,
+    "near_opacity": 0.5,
+    "outside": 1.0,
+    "rank": 0.5,
+    "feature_smooth": 0.2,
+    "max_axis_ratio": 1.01,
+    "min_scale": 2.0,
+    "sharpness": 5.0,
 }
 
 
@@ -46,7 +55,10 @@ def config(**terms: Any) -> TrainConfig:
 
 def events(scene: Scene, cfg: TrainConfig, folder: RunFolder | None, **options) -> Generator[Event, None, Splats]:
     maps, extra = tiny.depth_maps(scene), tiny.extra_views()
-    return train(scene, tiny.initial(), cfg, folder, depth_maps=maps, extra_views=extra, **options)
+    start = tiny.initial()
+    # Some needles.
+    start.log_scales[::3, 0] += 2.0
+    return train(scene, start, cfg, folder, depth_maps=maps, extra_views=extra, **options)
 
 
 def trained(scene: Scene, cfg: TrainConfig) -> Splats:
@@ -72,7 +84,7 @@ def same(a: Splats, b: Splats) -> bool:
 
 
 def test_every_weight_has_its_term_and_a_strength_here():
-    assert {*TERMS.names(), *SHOTS} == set(WEIGHTS) == set(STRENGTH)
+    assert {*TERMS.names(), *STEPS} == set(WEIGHTS) == set(STRENGTH)
     assert {field.name for field in dataclasses.fields(TermsConfig)} >= set(WEIGHTS)
     assert active_terms(TermsConfig()) == {}
     assert describe_terms(TermsConfig(dropout=0.2, opacity_decay=5)) == "opacity dropout 0.2, opacity decay 5"
@@ -87,9 +99,11 @@ def test_terms_that_are_off_change_no_bit(tiny_scene: Scene):
 
 
 @pytest.mark.parametrize("name", list(WEIGHTS))
-def test_a_term_resumes_to_the_same_bits_on_any_number_of_threads(tiny_scene: Scene, tmp_path: Path, name: str):
+def test_a_term_resumes_to_the_same_bits_on_any_number_of_threads(tiny_photos: Path, tmp_path: Path, name: str):
+    tiny_scene = tiny.scene(tiny_photos, masks=True)
     weight: dict[str, Any] = {name: STRENGTH[name]}
-    cfg = config(**weight)
+    # So near that some splats of this scene are nearer.
+    cfg = config(**weight, near_fraction=1.0)
     go(tiny_scene, tmp_path / "a", cfg)
     go(tiny_scene, tmp_path / "b", cfg, stop_at=13)
     go(tiny_scene, tmp_path / "b", replace(cfg, threads=2), resume=True)
@@ -103,6 +117,7 @@ def test_a_term_resumes_to_the_same_bits_on_any_number_of_threads(tiny_scene: Sc
         ({"dropout": -0.1}, r"train\.terms\.dropout is -0\.1; give 0 \(off\) or more"),
         ({"dropout": 1.0}, r"train\.terms\.dropout is 1\.0; it is a share"),
         ({"opacity_decay": float("nan")}, r"train\.terms\.opacity_decay is nan"),
+        ({"max_axis_ratio": 0.5}, r"train\.terms\.max_axis_ratio is 0\.5; give 0 \(off\), or 1 or more"),
         ({"virtual_every": 1}, r"train\.terms\.virtual_every is 1; give 2 or more"),
         ({"opacity_decay_start": 1.5}, r"train\.terms\.opacity_decay_start is 1\.5; it is a moment of the run"),
     ],

@@ -49,6 +49,39 @@ class TermsConfig:
     """No virtual photos before this fraction of the run."""
     virtual_stop: float = 1.0
     """No virtual photos after this fraction of the run."""
+    binocular: float = 0.0
+    """Weight of steps on a photo's camera moved sideways: what it sees must fit the photo by the rendered depth
+    (Binocular3DGS, Han et al. 2024)."""
+    binocular_every: int = 3
+    """Every so many steps one is such a step."""
+    binocular_start: float = 0.6
+    """None of them before this fraction of the run: depth must be good enough to begin with."""
+    binocular_shift: float = 0.4
+    """How far the camera is moved at most, in distances to the nearest other training camera."""
+    smooth: float = 0.0
+    """Weight of edge-aware smoothness of the rendered depth (Binocular3DGS, Han et al. 2024)."""
+    near_opacity: float = 0.0
+    """The opacity of splats just before a photo's camera is multiplied by exp(-this) in each step on it (after
+    FreeNeRF, Yang et al. 2023)."""
+    near_fraction: float = 0.5
+    """What counts as just before the camera: this fraction of the depth at which the initial splats begin."""
+    outside: float = 0.0
+    """Weight of mean alpha^2 outside of the masks, where masks cut out an object (CoR-GS, Zhang et al. 2024)."""
+    rank: float = 0.0
+    """Pull of needles towards discs by their effective rank (Hyung et al. 2024)."""
+    max_axis_ratio: float = 0.0
+    """A splat's longest axis is at most this times its middle one (after PhysGaussian, Xie et al. 2024)."""
+    min_scale: float = 0.0
+    """A splat's axes are at least this many pixels of the photo that shows it largest (Mip-Splatting, Yu et al. 2024;
+    its filter's width is 0.45)."""
+    feature_smooth: float = 0.0
+    """Share by which colours and opacities move towards those of their neighbours every ten steps, falling to 0 at the
+    end (after SplatFields, Mihajlovic et al. 2024)."""
+    sharpness: float = 0.0
+    """Near the end gradients are taken this many optimiser steps uphill, so that the result lies in a flat place (FASR,
+    2025)."""
+    sharpness_start: float = 0.875
+    """Fraction of the run from which on they are; steps take twice as long."""
 
     def __post_init__(self) -> None:
         for name in WEIGHTS:
@@ -60,6 +93,12 @@ class TermsConfig:
         for name in _MOMENTS:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UsageError(f"train.terms.{name} is {getattr(self, name)}; it is a moment of the run, give 0 to 1")
+        if 0.0 < self.max_axis_ratio < 1.0:
+            raise UsageError(f"train.terms.max_axis_ratio is {self.max_axis_ratio}; give 0 (off), or 1 or more")
+        if not 0.0 <= self.near_fraction <= 1.0:
+            raise UsageError(f"train.terms.near_fraction is {self.near_fraction}; give a fraction, 0 to 1")
+        if not self.binocular_shift >= 0.0:
+            raise UsageError(f"train.terms.binocular_shift is {self.binocular_shift}; give 0 or more")
         for name in _PERIODS:
             if getattr(self, name) < 2:
                 raise UsageError(
@@ -81,11 +120,20 @@ WEIGHTS = {
     "depth_pearson": "relative depth maps",
     "normal": "normals of depth maps",
     "virtual": "virtual photos",
+    "binocular": "shifted views",
+    "smooth": "depth smoothness",
+    "near_opacity": "fading before cameras",
+    "outside": "nothing outside masks",
+    "rank": "effective rank",
+    "feature_smooth": "neighbourhood smoothness",
+    "max_axis_ratio": "axis ratio at most",
+    "min_scale": "pixels of scale at least",
+    "sharpness": "sharpness-aware end",
 }
-_SHARES = ("dropout", "anchor_dropout", "sh_dropout")
-_MOMENTS = ("opacity_decay_start", "virtual_start", "virtual_stop")
+_SHARES = ("dropout", "anchor_dropout", "sh_dropout", "feature_smooth")
+_MOMENTS = ("opacity_decay_start", "virtual_start", "virtual_stop", "binocular_start", "sharpness_start")
 # At the first step of a run there must be a photo.
-_PERIODS = ("virtual_every",)
+_PERIODS = ("virtual_every", "binocular_every")
 
 
 def active_terms(cfg: TermsConfig) -> dict[str, float]:

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Supervision by depth maps of the training photos: their depth, up to scale and shift of its inverse, or metric.
-
-What is compared is the expected depth z = D / A of a pixel (D: the rendered depth, A: alpha), where A is more than a
-half: a pixel that is half empty has no depth to speak of.
-"""
+"""Supervision by depth maps of the training photos: their depth, up to scale and shift of its inverse, or metric."""
 
 from __future__ import annotations
 
@@ -17,10 +13,9 @@ from torch import Tensor
 
 from sparse3d.scene.depth_map import DepthMap
 from sparse3d.train.schedule import decayed
-from sparse3d.train.step import StepRendering
-from sparse3d.train.terms.term import TERMS, OutputGradients, Term, TermStep
+from sparse3d.train.terms.expected_depth import ExpectedDepthTerm, one_in_four
+from sparse3d.train.terms.term import TERMS, TermStep
 
-_ALPHA_MIN = 0.5
 # Relative depth error below which the loss is quadratic: finer than that, depth maps are noise.
 _HUBER = 0.01
 
@@ -55,37 +50,22 @@ def resampled(found: DepthMap, width: int, height: int, mask: Tensor | None) -> 
     return DepthTarget(depth, weight if mask is None else weight * mask, at_size(found.normal))
 
 
-def one_in_four(generator: torch.Generator) -> tuple[slice, slice]:
-    """Index of every second row and column, from a random one of the first two: other pixels in every step."""
-    row, column = torch.randint(2, (2,), generator=generator).tolist()
-    return slice(row, None, 2), slice(column, None, 2)
-
-
-def z_vjp(v_z: Tensor, alpha: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients to alpha and depth of z = depth / alpha, where alpha is not 0; all [H,W]."""
-    v_depth = v_z / alpha
-    return -v_depth * z, v_depth
-
-
-class DepthMapTerm(Term, abc.ABC):
+class DepthMapTerm(ExpectedDepthTerm, abc.ABC):
     """A term that compares the expected depth with a map, where the photo has one. Its weight decays exponentially to
     `depth_final` of itself: a map shows where surfaces are, the photos show it better in the end."""
+
+    # Relative maps have neither depths nor normals to compare with.
+    metric_only = True
 
     def needs_depth(self, progress: float, position: int | None) -> bool:
         return self._map(position) is not None
 
-    def add_gradients(self, step: TermStep, rendering: StepRendering, gradients: OutputGradients) -> None:
+    def v_z(self, z: Tensor, seen: Tensor, step: TermStep) -> Tensor:
         found = self._map(step.position)
-        if found is None or rendering.depth is None:
-            return
+        assert found is not None
         target = resampled(found, step.view.width, step.view.height, step.mask)
-        seen = rendering.alpha > _ALPHA_MIN
-        # Any alpha does where the gradient will be 0.
-        alpha = torch.where(seen, rendering.alpha, 1.0)
-        z = torch.where(seen, rendering.depth, 1.0) / alpha
-        v_z = self.v_z(z, seen, target, step) * (self.weight * decayed(1.0, self.cfg.depth_final, step.progress))
-        v_alpha, v_depth = z_vjp(v_z, alpha, z)
-        gradients.add(alpha=v_alpha, depth=v_depth)
+        weight = self.weight * decayed(1.0, self.cfg.depth_final, step.progress)
+        return self.v_error(z, seen, target, step) * weight
 
     def _map(self, position: int | None) -> DepthMap | None:
         if position is None:
@@ -93,15 +73,13 @@ class DepthMapTerm(Term, abc.ABC):
         found = self.setup.depth_maps.get(self.setup.scene.train[position])
         return found if found is None or found.metric or not self.metric_only else None
 
-    metric_only = True
-
     @property
     @abc.abstractmethod
     def weight(self) -> float: ...
 
     @abc.abstractmethod
-    def v_z(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
-        """Gradient [H,W] of the unweighted loss to z [H,W], which is positive; 0 where `seen` [H,W] is False."""
+    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
+        """As `v_z`, of the unweighted loss."""
 
 
 @TERMS.register("depth")
@@ -113,7 +91,7 @@ class MetricDepth(DepthMapTerm):
     def weight(self) -> float:
         return self.cfg.depth
 
-    def v_z(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
+    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
         weight = target.weight * seen
         depth = torch.where(weight > 0, target.depth, 1.0)
         slope = ((z - depth) / (depth * _HUBER)).clamp(-1.0, 1.0)
@@ -131,7 +109,7 @@ class RelativeDepth(DepthMapTerm):
     def weight(self) -> float:
         return self.cfg.depth_pearson
 
-    def v_z(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
+    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
         every = one_in_four(self.setup.generator)
         # numpy sums on one thread, in the same order every time.
         weight = (target.weight * seen).numpy()[every]

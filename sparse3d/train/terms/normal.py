@@ -6,7 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse3d.train.terms.depth import DepthMapTerm, DepthTarget, one_in_four
+from sparse3d.train.terms.depth import DepthMapTerm, DepthTarget
+from sparse3d.train.terms.expected_depth import one_in_four
 from sparse3d.train.terms.term import TERMS, TermStep
 from sparse3d.train.views import View
 
@@ -77,7 +78,7 @@ class Normals(DepthMapTerm):
     def weight(self) -> float:
         return self.cfg.normal
 
-    def v_z(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
+    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
         every, ray = one_in_four(self.setup.generator), rays(step.view)
         across, down, normal, length = normals_of(ray * z, every)
         s = Around(seen, every)

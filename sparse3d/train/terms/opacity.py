@@ -35,6 +35,13 @@ def scaled_logits(logits: NDArray[np.float32], factor: float) -> NDArray[np.floa
     return -np.log(odds_against)
 
 
+def fading(logits: Tensor, rate: float) -> Tensor:
+    """What to subtract from logits [N] of opacities so that o becomes o exp(-rate)."""
+    # In odds e = exp(logit): o f / (1 - o f) = e f / (1 + e (1 - f)).
+    odds = np.exp(np.minimum(logits.numpy(), _LOGIT_BOUND))
+    return torch.from_numpy(np.log1p(odds * np.float32(-math.expm1(-rate))) + np.float32(rate))
+
+
 def drop(logits: Tensor, dropped: Tensor, share: float) -> Tensor:
     """Logits [N] to render where those of the mask `dropped` [N] are left out, and the others show their opacity
     divided by 1 - share, so that the picture stays as it is on average."""
@@ -70,10 +77,6 @@ class OpacityDecay(Term):
     def after_step(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> None:
         if step.progress < self.cfg.opacity_decay_start:
             return
-        # In odds e = exp(logit): o f / (1 - o f) = e f / (1 + e (1 - f)).
-        rate = min(self.cfg.opacity_decay / self.setup.steps, _DECAY_MAX)
-        logits = params["logit_opacities"].numpy()
-        odds = np.exp(np.minimum(logits, _LOGIT_BOUND))
-        change = np.log1p(odds * np.float32(-math.expm1(-rate))) + np.float32(rate)
+        change = fading(params["logit_opacities"], min(self.cfg.opacity_decay / self.setup.steps, _DECAY_MAX))
         # Adam's second moment is above 0 from the first gradient on.
-        logits -= np.where(adam.v["logit_opacities"].numpy() > 0, change, np.float32(0.0))
+        params["logit_opacities"] -= torch.where(adam.v["logit_opacities"] > 0, change, 0.0)

@@ -20,14 +20,15 @@ from sparse3d.train.views import View
 
 @dataclass(frozen=True)
 class TermSetup:
-    """What a term is made with. generator: the terms' own, its state is kept in the checkpoint. depth_maps: by index in
-    the scene, of any of the training photos."""
+    """What a term is made with. generator: the terms' own, its state is kept in the checkpoint. initial_means
+    [N,3]: of the splats given to `train`. depth_maps: by index in the scene, of any of the training photos."""
 
     cfg: TermsConfig
     scene: Scene
     steps: int
     extent: float
     generator: torch.Generator
+    initial_means: Tensor
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
 
 
