@@ -74,7 +74,8 @@ def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progres
     dense = None
     if _wants_dense(scene, cfg):
         dense = dense_start(
-            scene, sparse, given=priors.depth_maps, count=cfg.scene.dense_points, margin=cfg.scene.surround,
+            scene, sparse, given=priors.depth_maps, spacing_px=cfg.scene.dense_spacing,
+            count=cfg.scene.dense_points, margin=cfg.scene.surround,
             progress=progress,
         )  # fmt: skip
     maps = dict(priors.depth_maps) if dense is None else dense.maps
