@@ -19,7 +19,6 @@ from sparse3d.errors import UsageError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.live import Slot
 from sparse3d.loss import Lpips
-from sparse3d.scene.init_splats import init_splats
 from sparse3d.scene.load import load_scene
 from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
@@ -30,7 +29,7 @@ from sparse3d.train.evaluate import RenderImage, image_renderer
 from sparse3d.train.events import Evaluated, Event, Finished, Saved, Started
 from sparse3d.train.few_views import apply_few_views, with_few_views
 from sparse3d.train.run_folder import RunFolder, open_run
-from sparse3d.train.start import Start, make_start
+from sparse3d.train.start import Start, kept_start
 from sparse3d.train.terms.config import active_terms
 from sparse3d.train.trainer import train
 from sparse3d.train.views import evaluation_background
@@ -69,10 +68,8 @@ def run_training(
         try:
             cfg, few_notes = with_few_views(cfg, len(scene.train))
             _write_config(folder, cfg)
-            start = make_start(folder, scene, cfg, resume, progress)
-            splats = init_splats(
-                start.points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed
-            )
+            start = kept_start(folder, scene, cfg, resume, progress)
+            splats = start.splats(cfg.train)
             # As many as the budget holds: reading files is not training, and its time is not counted there.
             scene.images.preload(scene.train, progress)
             init_seconds = time.perf_counter() - init_began

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,11 +15,12 @@ from sparse3d.scene.dense.start import dense_start
 from sparse3d.scene.dense.virtual import virtual_views
 from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.extra_view import ExtraView
-from sparse3d.scene.init_splats import initial_points
+from sparse3d.scene.init_splats import init_splats, initial_points
 from sparse3d.scene.priors import Priors, load_priors
 from sparse3d.scene.records import Points, Scene
 from sparse3d.scene.triangulate import triangulate_points
-from sparse3d.train.config import RunConfig
+from sparse3d.splats import Splats
+from sparse3d.train.config import RunConfig, TrainConfig
 from sparse3d.train.few_views import FEW_PHOTOS
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.tensor_file import read_tensors, write_tensors
@@ -33,35 +35,47 @@ _VIRTUAL_COUNT = 24
 @dataclass(frozen=True)
 class Start:
     """points: for the initial splats. notes: where they come from. depth_maps, extra_views: for the terms that are on,
-    else empty."""
+    else empty (what `train` takes under these names)."""
 
     points: Points
     notes: tuple[str, ...]
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
     extra_views: tuple[ExtraView, ...] = ()
 
+    def splats(self, cfg: TrainConfig) -> Splats:
+        """The splats that training begins with."""
+        return init_splats(self.points, cfg.sh_degree, opacity=cfg.initial_opacity, seed=cfg.seed)
 
-def make_start(folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, progress: Progress | None) -> Start:
-    """Points and depth of the training photos alone, kept in the run folder. Raises as `initial_points` and
-    `load_priors` do."""
+
+def kept_start(folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, progress: Progress | None) -> Start:
+    """`find_start`, kept in the run folder: with `resume`, what is there."""
     kept = _stored(folder, scene) if resume else None
-    if kept is None:
-        kept = _made(folder, scene, cfg, progress)
-        _store(folder, kept)
-    return Start(kept.points, kept.notes, kept.depth_maps, _virtual(kept, scene, cfg.train.terms))
+    if kept is not None:
+        return replace(kept, extra_views=_virtual(kept, scene, cfg.train.terms))
+    found = find_start(scene, cfg, folder.path, progress)
+    _store(folder, found)
+    return found
 
 
-def _made(folder: RunFolder, scene: Scene, cfg: RunConfig, progress: Progress | None) -> Start:
+def find_start(scene: Scene, cfg: RunConfig, workdir: Path | None = None, progress: Progress | None = None) -> Start:
+    """Points and depth of the training photos alone: of dense depth where photos are few, else triangulated ones.
+    workdir: where triangulated points are kept and found again. Raises as `initial_points` and `load_priors` do."""
+    found = _found(scene, cfg, workdir, progress)
+    return replace(found, extra_views=_virtual(found, scene, cfg.train.terms))
+
+
+def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progress | None) -> Start:
     wants_priors = cfg.scene.prior_depth is not None or cfg.scene.prior_normals is not None
     if not _wants_dense(scene, cfg) and not wants_priors:
-        points, sentence = initial_points(scene, workdir=folder.path, progress=progress, seed=cfg.train.seed)
+        points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
         return Start(points, (sentence,))
-    sparse = triangulate_points(scene, None, folder.path, progress)
+    sparse = triangulate_points(scene, None, workdir, progress)
     priors = load_priors(scene, cfg.scene, sparse, progress) if wants_priors else Priors()
     dense = None
     if _wants_dense(scene, cfg):
         dense = dense_start(
-            scene, sparse, given=priors.depth_maps, count=cfg.scene.dense_points, margin=cfg.scene.surround,
+            scene, sparse, given=priors.depth_maps, spacing_px=cfg.scene.dense_spacing,
+            count=cfg.scene.dense_points, margin=cfg.scene.surround,
             progress=progress,
         )  # fmt: skip
     maps = dict(priors.depth_maps) if dense is None else dense.maps
@@ -72,7 +86,7 @@ def _made(folder: RunFolder, scene: Scene, cfg: RunConfig, progress: Progress | 
         maps = {}
     if dense is not None:
         return Start(dense.points, (dense.sentence, *priors.notes), maps)
-    points, sentence = initial_points(scene, workdir=folder.path, progress=progress, seed=cfg.train.seed)
+    points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
     return Start(points, (sentence, *priors.notes), maps)
 
 
