@@ -106,6 +106,10 @@ class ImageStore:
         """(width, height) in pixels."""
         return self._cameras[index].width, self._cameras[index].height
 
+    def photo(self, index: int) -> Photo:
+        """The record of the photo on disk; its camera is for the file's own pixels."""
+        return self._photos[index]
+
     def source_size(self, index: int) -> tuple[int, int]:
         """(width, height) of the photo's own pixels, before any shrinking."""
         camera = self._photos[index].camera

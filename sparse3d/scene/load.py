@@ -16,6 +16,7 @@ from sparse3d.scene.images import ImageStore
 from sparse3d.scene.masks import find_masks
 from sparse3d.scene.parsers import PARSERS, SceneParser, Work
 from sparse3d.scene.photo_files import decode, looks_complete, photo_info
+from sparse3d.scene.priors import check_prior_paths
 from sparse3d.scene.records import ParsedScene, Photo, Points, Scene
 from sparse3d.scene.undistort import is_distorted, pinhole_camera
 from sparse3d.scene.views import Split, split_views
@@ -32,12 +33,13 @@ def load_scene(
     Raises UsageError for settings that do not fit, DataError for what is wrong with the files.
     """
     cfg = cfg or SceneConfig()
+    check_prior_paths(cfg)
     root = Path(path)
     parser, notes = find_kind(root, cfg.kind)
     parsed = parser.parse(root, cfg, Work(workdir, progress))
     notes += parsed.notes
     _check_complete(parsed.photos)
-    photos, more = find_masks(parsed.root, parsed.photos)
+    photos, more = find_masks(parsed.root, parsed.photos, cfg.prior_masks)
     notes += more + _photo_notes(photos, cfg)
     if cfg.alpha == "mask":
         photos = tuple(replace(p, alpha_is_mask=p.mask_path is None and photo_info(p.path).has_alpha) for p in photos)
@@ -47,6 +49,7 @@ def load_scene(
         views=cfg.views,
         test_every=cfg.test_every,
         protocol=cfg.protocol,
+        test=cfg.test,
     )
     notes += (split.note,)
     source = "given"

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sparse3d.errors import DataError
+from sparse3d.scene.named_files import file_like
 from sparse3d.scene.photo_files import decode
 from sparse3d.scene.records import Photo
 
@@ -18,16 +20,19 @@ MASK_LEVEL = 128
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def find_masks(root: Path, photos: tuple[Photo, ...]) -> tuple[tuple[Photo, ...], tuple[str, ...]]:
+def find_masks(
+    root: Path, photos: tuple[Photo, ...], given: Path | None = None
+) -> tuple[tuple[Photo, ...], tuple[str, ...]]:
     """The photos with `mask_path` filled in where a mask folder beside them has a file for them, and a note.
 
     For photos in images_4/ the folders mask_4 and masks_4 come before masks and mask. A mask is called like its photo
     (NAME.png or NAME.jpg.png) or, where mask folder and photos are equally many and named by numbers, has its number.
+    given: the folder to look in instead, whatever masks the scene has. Raises DataError where it has none for them.
     """
-    if any(photo.mask_path for photo in photos):
+    if given is None and any(photo.mask_path for photo in photos):
         return photos, ()
-    for folder in _folders(root, photos):
-        found = [_mask_for(folder, photo) for photo in photos]
+    for folder in _folders(root, photos) if given is None else [given]:
+        found = [file_like(folder, photo.name, _SUFFIXES, other_than=photo.path) for photo in photos]
         count = sum(path is not None for path in found)
         if not count:
             continue
@@ -35,6 +40,11 @@ def find_masks(root: Path, photos: tuple[Photo, ...]) -> tuple[tuple[Photo, ...]
         note = f"masks for {count} of {len(photos)} photos in {folder.name}/ (white = keep){without}"
         masked = tuple(replace(p, mask_path=path) for p, path in zip(photos, found, strict=True))
         return masked, (note,)
+    if given is not None:
+        raise DataError(
+            f"--prior-masks {given}: holds no mask for any of the {len(photos)} photos; a mask is called like its "
+            f"photo ({Path(photos[0].name).stem}.png)"
+        )
     return photos, ()
 
 
@@ -59,17 +69,3 @@ def _folders(root: Path, photos: tuple[Photo, ...]) -> list[Path]:
             names = [f"masks_{size[1]}", f"mask_{size[1]}", *names]
     unique = dict.fromkeys(base / name for base in bases for name in names)
     return [folder for folder in unique if folder.is_dir()]
-
-
-def _mask_for(folder: Path, photo: Photo) -> Path | None:
-    relative = Path(photo.name)
-    stems = [relative.with_suffix(""), relative, Path(relative.stem), Path(relative.name)]
-    if relative.stem.isdigit():
-        # NeuS writes image/000012.png and mask/012.png.
-        stems += [Path(f"{int(relative.stem):0{width}d}") for width in (3, 4, 5, 6)]
-    for stem in dict.fromkeys(stems):
-        for suffix in _SUFFIXES:
-            path = folder / stem.parent / (stem.name + suffix)
-            if path.is_file() and path != photo.path:
-                return path
-    return None

@@ -50,8 +50,12 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     others = [p.name for p in sorted(folder.parent.iterdir()) if p.is_dir() and p != folder and has_model(p)]
     if folder.name.isdigit() and others:
         notes += (f"the model {folder.name} is read; {len(others)} others beside it are passed over",)
-    # A point seen in one photo is a leftover of filtering: it has no measured depth.
-    keep = (model.track_lengths >= 2) & np.isfinite(model.xyz).all(axis=1)
+    # A point seen in one photo is a leftover of filtering: it has no measured depth. Networks that write such models
+    # (VGGT, MASt3R, DUSt3R) give no tracks at all: then every point counts.
+    tracked = model.track_lengths >= 2
+    keep = (tracked if tracked.any() else ~tracked) & np.isfinite(model.xyz).all(axis=1)
+    if keep.any() and not tracked.any():
+        notes += (f"the model's {int(keep.sum())} points have no tracks; all of them count",)
     points = None
     if keep.any():
         points = Points(

@@ -245,9 +245,11 @@ def _cameras_txt(path: Path) -> dict[int, Camera]:
 
 def _images_txt(path: Path, cameras: dict[int, Camera]) -> list[tuple[int, Camera]]:
     images = []
-    lines = _lines(path)
-    for line_number, line in lines:
-        if not line:
+    after_image = False
+    for line_number, line in _lines(path):
+        # The line after an image lists its keypoints and is empty where there are none; some writers leave it out.
+        if not line or (after_image and _is_keypoints(line)):
+            after_image = False
             continue
         where = f"{path}: line {line_number}"
         words = line.split(maxsplit=9)
@@ -256,9 +258,18 @@ def _images_txt(path: Path, cameras: dict[int, Camera]) -> list[tuple[int, Camer
         values = _floats(where, words[:9])
         camera = _camera_of(path, cameras, int(values[8]), words[9])
         images.append((int(values[0]), _posed(camera, values[1:5], values[5:8], words[9], where)))
-        # The line after it lists the keypoints and is empty where there are none.
-        next(lines, None)
+        after_image = True
     return images
+
+
+def _is_keypoints(line: str) -> bool:
+    """Whether a line may be triples X Y POINT3D_ID. An image's line has ten words, the last of them a name."""
+    words = line.split()
+    try:
+        [float(word) for word in words[-3:]]
+    except ValueError:
+        return False
+    return len(words) % 3 == 0
 
 
 def _points_txt(path: Path) -> list[tuple]:
