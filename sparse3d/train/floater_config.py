@@ -15,7 +15,7 @@ class FloaterConfig:
     votes: int = 1
     """Photos that must show less error over a splat's footprint when everything down to it is cut away (0: off). What
     all photos together lose by it is never removed."""
-    levels: int = 12
+    levels: int = 24
     """Depths at which each photo is cut; more find floaters closer to surfaces."""
     gain: float = 0.2
     """Share of the error over the footprint that a cut must take away before a photo votes."""
@@ -25,8 +25,8 @@ class FloaterConfig:
     """Photos whose dense depth, where it is known, must lie clearly behind a splat while no photo's lies at it
     (0: off)."""
     stray: float = 0.8
-    """Splats with their centre in no photo, in front of a camera and nearer than this times the nearest that its photo
-    shows (0: off)."""
+    """Lone splats with their centre in no photo, in front of a camera and nearer than this times the nearest that its
+    photo shows (0: off)."""
     isolated: float = 4.0
     """Splats that no photo really shows and whose mean distance to their neighbours is so many robust standard
     deviations above the median, in logarithms (0: off)."""
@@ -35,7 +35,7 @@ class FloaterConfig:
     min_weight: float = 0.0
     """Splats that are seen, but in no pixel of any photo with this weight (0: off)."""
     harmful: bool = True
-    """Splats without which all photos together have less error, each removed alone."""
+    """Splats without which all photos together have less error."""
     max_share: float = 0.3
     """Share of all splats beyond which nothing is removed, unless that is forced."""
 

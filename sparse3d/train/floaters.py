@@ -31,6 +31,8 @@ _NEAREST_QUANTILE = 0.01
 _FEWEST_NEIGHBOURS, _MOST_NEIGHBOURS = 3, 32
 # The median absolute deviation of a normal distribution, in standard deviations.
 _MAD_OF_SIGMA = 0.6745
+# A stray splat's distance to its neighbours, in robust standard deviations above the median.
+_STRAY_DEVIATIONS = 2.0
 # A round of votes that finds less than one in so many of all found is the last.
 _LAST_ROUND = 20
 CRITERIA = ("front", "dense", "harmful", "stray", "isolated", "faint", "useless")
@@ -91,10 +93,7 @@ def find_floaters(
         _drop_faint(search, cfg)
         return search.result()
     if cfg.votes > 0:
-        for _ in range(cfg.rounds):
-            dropped = search.drop("front", _voted(search.left, photos, cfg, backend))
-            if dropped * _LAST_ROUND <= search.counts["front"]:
-                break
+        _drop_front(search, photos, cfg, backend)
     if cfg.dense_votes > 0 and any(photo.dense is not None for photo in photos):
         search.drop("dense", _before_dense(search.left, photos, cfg, backend))
     if cfg.harmful:
@@ -153,6 +152,20 @@ def _drop_faint(search: _Search, cfg: FloaterConfig) -> None:
         search.drop("faint", search.left.opacities < cfg.min_opacity)
 
 
+def _drop_front(search: _Search, photos: Sequence[PhotoView], cfg: FloaterConfig, backend: str | None) -> None:
+    before = _total_error(search.left, photos, backend)
+    for _ in range(cfg.rounds):
+        chosen = _voted(search.left, photos, cfg, backend)
+        if not bool(chosen.any()) or bool(chosen.all()):
+            return
+        after = _total_error(search.left.select(~chosen), photos, backend)
+        if after >= before:
+            return
+        before = after
+        if search.drop("front", chosen) * _LAST_ROUND <= search.counts["front"]:
+            return
+
+
 def _voted(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, backend: str | None) -> Tensor:
     against = torch.zeros(splats.num_splats, dtype=torch.int64)
     change = torch.zeros(splats.num_splats)
@@ -174,8 +187,9 @@ def _before_dense(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfi
 
 
 def _stray(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, backend: str | None) -> Tensor:
-    """[N] bool: the centre is in no picture, no picture's surface goes through the splat, and in front of some camera
-    it is nearer than cfg.stray times the nearest that this camera's photo shows."""
+    """[N] bool: the centre is in no picture, no picture's surface goes through the splat, in front of some camera it is
+    nearer than cfg.stray times the nearest that this camera's photo shows, and it is not among many others, as what
+    was put around the photos on purpose is."""
     held = torch.zeros(splats.num_splats, dtype=torch.bool)
     near = held.clone()
     for photo in photos:
@@ -188,7 +202,7 @@ def _stray(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, back
         if len(shown):
             depth = depths_in(splats, photo.view)
             near |= (depth > 0) & (depth < cfg.stray * float(np.quantile(shown, _NEAREST_QUANTILE)))
-    return near & ~held
+    return near & ~held & isolated(splats, _STRAY_DEVIATIONS)
 
 
 def _shown(splats: Splats, photos: Sequence[PhotoView], backend: str | None) -> Tensor:
@@ -197,13 +211,36 @@ def _shown(splats: Splats, photos: Sequence[PhotoView], backend: str | None) -> 
 
 
 def _harmful(splats: Splats, photos: Sequence[PhotoView], backend: str | None) -> Tensor:
+    """[N] bool: without each of them, and without all of them together, the photos' error is less."""
     linear, square = torch.zeros(splats.num_splats), torch.zeros(splats.num_splats)
     for number, photo in enumerate(photos):
         parts = removal_costs(splats, photo, seed=number, backend=backend)
         linear += parts[0]
         square += parts[1]
     # Twice the estimated part: with 8 probes its deviation is half of it.
-    return linear + 2.0 * square < 0
+    cost = linear + 2.0 * square
+    order = torch.sort(cost, stable=True).indices
+    number = int((cost < 0).sum())
+    before = _total_error(splats, photos, backend) if number else 0.0
+    while number:
+        # Costs are of one removal each. Where many splats share a fault the first ones mend it: try fewer.
+        chosen = torch.zeros(splats.num_splats, dtype=torch.bool)
+        chosen[order[:number]] = True
+        if _total_error(splats.select(~chosen), photos, backend) < before:
+            return chosen
+        number //= 2
+    return torch.zeros(splats.num_splats, dtype=torch.bool)
+
+
+def _total_error(splats: Splats, photos: Sequence[PhotoView], backend: str | None) -> float:
+    """Squared error of all photos over the pixels that count. numpy's sums do not depend on the number of threads."""
+    total = 0.0
+    for photo in photos:
+        image = look(splats, photo.view, photo.background, backend=backend).image[0]
+        error = ((image.clamp(0.0, 1.0) - photo.image) ** 2).numpy()
+        weight = 1.0 if photo.mask is None else photo.mask.numpy()[..., None]
+        total += float((error * weight).sum(dtype=np.float64))
+    return total
 
 
 def _useless(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, backend: str | None) -> Tensor:

@@ -7,8 +7,9 @@ map summed over the splat's footprint with its blending weights. One backward pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -47,16 +48,18 @@ class PhotoView:
 class JudgingPhotos(Sequence[PhotoView]):
     """The training photos, or `most` of them at even distances, reduced by `scale` (1, 2 or 4); read when asked for.
 
-    depths: the dense depth of each training photo in their order, None for those without.
+    background: [3] behind the splats and behind transparent pixels. depths: dense depth by the position within the
+    training photos; relative depth is left aside.
     """
 
     def __init__(
         self,
         views: TrainViews,
+        background: Tensor,
         *,
         scale: int = 1,
         most: int | None = None,
-        depths: Sequence[DepthMap | None] | None = None,
+        depths: Mapping[int, DepthMap] = MappingProxyType({}),
     ) -> None:
         count = len(views)
         if most is not None and count > most:
@@ -64,10 +67,7 @@ class JudgingPhotos(Sequence[PhotoView]):
             self._positions = [round(i * step) for i in range(most)]
         else:
             self._positions = list(range(count))
-        self._views, self._scale, self._depths = views, scale, depths
-        # A random background is known behind transparent pixels; grey differs from what either end hides.
-        level = {"white": 1.0, "black": 0.0}.get(views.background, 0.5)
-        self._background = torch.full((3,), level)
+        self._views, self._background, self._scale, self._depths = views, background, scale, depths
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -76,8 +76,8 @@ class JudgingPhotos(Sequence[PhotoView]):
         position = self._positions[index]
         image, mask = self._views.target(position, self._scale, self._background)
         view = self._views.view(position, self._scale)
-        found = None if self._depths is None else self._depths[position]
-        dense = None if found is None else _dense(found, view)
+        found = self._depths.get(position)
+        dense = _dense(found, view) if found is not None and found.metric else None
         return PhotoView(view, image, mask, self._background, dense)
 
     def __iter__(self) -> Iterator[PhotoView]:

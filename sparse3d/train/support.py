@@ -18,7 +18,8 @@ from sparse3d.train.views import View
 
 # The blending weight that a splat must reach in some pixel to count as seen.
 MIN_WEIGHT = 0.02
-_MOST = 255
+# More photos than this are not asked: so many see enough, and each takes two renderings.
+MOST_VIEWS = 100
 
 
 def supports(splats: Splats, view: View, *, seen: Rasterization | None = None, backend: str | None = None) -> Tensor:
@@ -49,11 +50,11 @@ def surface_distances(
 
 
 def count_support(splats: Splats, views: Iterable[View], *, backend: str | None = None) -> Tensor:
-    """[N] uint8: how many of the views support each splat, 255 for more."""
+    """[N] uint8: how many of the views, 255 at most, support each splat."""
     count = torch.zeros(splats.num_splats, dtype=torch.int64)
     for view in views:
         count += supports(splats, view, backend=backend)
-    return count.clamp(max=_MOST).to(torch.uint8)
+    return count.clamp(max=255).to(torch.uint8)
 
 
 def write_support(path: Path, support: Tensor, num_views: int) -> None:
