@@ -7,6 +7,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "cpu/bindings_mvs.h"
 #include "cpu/calibrate.h"
 #include "cpu/photometric.h"
 #include "cpu/pool.h"
@@ -204,4 +205,6 @@ NB_MODULE(S3D_MODULE_NAME, m) {
       },
       nb::arg("image"), nb::arg("target"), nb::arg("mask").none(), nb::arg("ssim_weight"), nb::arg("scratch").none(),
       nb::arg("v_image").none());
+
+  bind_mvs(m);
 }

@@ -144,6 +144,8 @@ struct alignas(64) RowValues {
 inline constexpr int kRunTurns = 8;
 // Runs need every power of two on the way to stay far from the ends of single precision.
 inline constexpr float kRunPowerMax = 64.0f;
+// Alpha is 0 long before this power of two, the lowest that exp2 of lanes takes.
+inline constexpr float kPowerMin = -126.0f;
 
 // First pass of a walk: f(row, alphas) for every turn. Wide splats take runs of products, which cost a third of an
 // exponential a pixel; narrow ones, whose powers would underflow across a tile, take the exponential.
@@ -156,7 +158,9 @@ S3D_HD void walk_alphas(const SplatRecord& r, const RowOffsets& rows, const Bund
   const float dy_max = larger(abs(rows.dy[first]), abs(rows.dy[last]));
   const float power_max = abs(r.a2) * dx_max * dx_max + abs(r.b2) * dx_max * dy_max + abs(r.c2) * dy_max * dy_max;
   if (power_max > kRunPowerMax) {
-    for (int row = first; row <= last; row += P::kStep) f(row, splat_alpha(exp2(power(row))));
+    // Far from a needle the power lies below what exp2 takes.
+    const Bundle<2> lowest(kPowerMin);
+    for (int row = first; row <= last; row += P::kStep) f(row, splat_alpha(exp2(max(power(row), lowest))));
     return;
   }
   const Bundle<2> step(static_cast<float>(P::kStep));

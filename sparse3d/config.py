@@ -109,8 +109,17 @@ def presets_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
 
 
+# A file beside the presets that is none: its values come over any of them.
+_FEW_VIEWS = "few_views"
+
+
 def preset_names() -> list[str]:
-    return sorted(path.stem for path in presets_folder().glob("*.toml"))
+    return sorted(path.stem for path in presets_folder().glob("*.toml") if path.stem != _FEW_VIEWS)
+
+
+def few_views() -> Layer:
+    """The layer of `configs/few_views.toml`, which comes over any preset where photos are few."""
+    return read_layer(presets_folder() / f"{_FEW_VIEWS}.toml")
 
 
 def preset_purpose(name: str) -> str:
@@ -125,7 +134,7 @@ def preset(name: str) -> Layer:
 
 def _preset_path(name: str) -> Path:
     path = presets_folder() / f"{name}.toml"
-    if not path.is_file():
+    if name == _FEW_VIEWS or not path.is_file():
         near = difflib.get_close_matches(name, preset_names(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"unknown preset {name!r}{hint} (known: {', '.join(preset_names())})")
@@ -198,6 +207,22 @@ def _toml_value(value: Any) -> str:
 def digest(values: Mapping[str, Any]) -> str:
     """A short hash that two nested mappings share only if they hold the same values, whatever the order of keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of all values of nested mappings."""
+    names: list[str] = []
+    for key, value in values.items():
+        names += leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [prefix + key]
+    return names
+
+
+def at(values: Mapping[str, Any], name: str) -> Any:
+    """The value of a dotted name in nested mappings, None where there is none."""
+    found: Any = values
+    for key in name.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:

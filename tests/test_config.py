@@ -98,6 +98,15 @@ def test_presets_are_effort_only_and_say_what_they_are_for(name: str):
     resolve(RunConfig(), [config.preset(name)])
 
 
+def test_the_layer_for_few_photos_is_no_preset_and_changes_training_only():
+    layer = config.few_views()
+    assert set(layer.values) == {"train"}
+    assert "few_views" not in config.preset_names()
+    with pytest.raises(UsageError, match="unknown preset 'few_views'"):
+        config.preset("few_views")
+    assert resolve(RunConfig(), [layer]).train.terms != RunConfig().train.terms
+
+
 def test_there_are_the_three_presets_from_fast_to_quality():
     steps = [resolve(RunConfig(), [config.preset(name)]).train.steps for name in ("fast", "default", "quality")]
     assert steps == sorted(set(steps))

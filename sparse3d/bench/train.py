@@ -16,7 +16,9 @@ from sparse3d.scene.init_splats import init_splats, initial_points
 from sparse3d.scene.load import load_scene
 from sparse3d.train.config import RunConfig
 from sparse3d.train.events import Evaluated, Event, Finished, Started, Stepped
+from sparse3d.train.few_views import with_few_views
 from sparse3d.train.pipeline import package_version, peak_rss_mb
+from sparse3d.train.terms.config import active_terms
 from sparse3d.train.trainer import train
 
 
@@ -53,10 +55,11 @@ def run(
             raise UsageError(
                 f"{cfg.scene_path}: no photo is held out, so there is no PSNR to reach; give --test-every 4"
             )
+        cfg, few_notes = with_few_views(cfg, len(scene.train))
         points, source = initial_points(scene, progress=progress, seed=cfg.train.seed)
         splats = init_splats(points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed)
         init_s = time.perf_counter() - began
-        loop = train(scene, splats, cfg.train, None, stop=stop, notes=(*scene.notes, source))
+        loop = train(scene, splats, cfg.train, None, stop=stop, notes=(*scene.notes, source, *few_notes))
         curve: list[dict[str, Any]] = []
         started = finished = None
         for event in loop:
@@ -100,5 +103,6 @@ def run(
         "load": load,
         "peak_rss_mb": peak_rss_mb(),
         "seed": cfg.train.seed,
+        "terms": active_terms(cfg.train.terms),
         "version": package_version(),
     }

@@ -22,6 +22,9 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("doctor", "", "Print versions and back ends, and test every kernel on this machine."),
     "bench step": Command("bench_step", "", "Time one training step, stage by stage."),
     "bench train": Command("bench_train", "SCENE", "Time a training run until it reaches a PSNR."),
+    "bench quality": Command(
+        "bench_quality", "SCENE...", "Measure by a published protocol of few views, over several seeds."
+    ),
     "data list": Command("data_list", "", "List the known public scenes."),
     "data get": Command("data_get", "NAME|URL", "Fetch a scene, checked against its SHA-256."),
     "replay": Command("replay", "DUMP", "Run the step again that a diverged training run wrote down."),

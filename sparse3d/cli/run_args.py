@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from sparse3d import config as configs
+from sparse3d.cli.parse import parse
 from sparse3d.config import Layer
 from sparse3d.errors import UsageError
 from sparse3d.scene.config import SceneConfig
@@ -35,9 +36,10 @@ class TrainArgs(TrainConfig):
     """Training."""
 
     background: Annotated[
-        Literal["auto", "black", "white", "random"], tyro.conf.arg(name="train-background")
+        Literal["auto", "black", "white", "random", "mean"], tyro.conf.arg(name="train-background")
     ] = TrainConfig.background  # fmt: skip
-    """Colour behind the splats in training. auto: black. random: another each step, where masks make it known."""
+    """Colour behind the splats in training. auto: black. random: another each step, where masks make it known. mean:
+    the photos' mean colour, where nothing in them is transparent or masked."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class RunArgs:
     """Folder of photos or of a scene, transforms.json, or a video."""
     preset: str = "default"
     """fast, default or quality: how much effort. Values given by hand win over it."""
+    few_views: Literal["auto", "on", "off"] = "auto"
+    """Add the settings for few photos over the preset: auto does so for 12 training photos or fewer."""
+    given: tyro.conf.Suppress[tuple[str, ...]] = ()
+    few_views_applied: tyro.conf.Suppress[bool] = False
     load: Annotated[SceneArgs, tyro.conf.arg(name="")] = field(default_factory=SceneArgs)
     """Scene loading."""
     train: Annotated[TrainArgs, tyro.conf.arg(name="")] = field(default_factory=TrainArgs)
@@ -74,9 +80,30 @@ def with_layers(kind: type[R], words: Sequence[str]) -> R:
     return kind(
         scene=Path(base.scene_path) if base.scene_path else tyro.MISSING,
         preset=base.preset,
+        few_views=base.few_views,
+        given=base.given,
+        few_views_applied=base.few_views_applied,
         load=SceneArgs(**_fields(base.scene)),
         train=TrainArgs(**_fields(base.train)),
     )
+
+
+def parse_run(kind: type[R], words: Sequence[str], *, prog: str, base: R | None = None) -> R:
+    """`words` over `base` (default: `with_layers`), with `given` naming what was given by hand of the settings that
+    --few-views changes: seen by parsing twice, over the preset and over the preset with those settings."""
+    base = with_layers(kind, words) if base is None else base
+    args = parse(kind, words, prog=prog, default=base)
+    layer = configs.few_views().values["train"]
+    few = configs.resolve(base.train, [Layer("few_views", layer)])
+    again = parse(kind, words, prog=prog, default=dataclasses.replace(base, train=few))
+    below, above = configs.to_dict(base.train), configs.to_dict(few)
+    one, other = configs.to_dict(args.train), configs.to_dict(again.train)
+    by_hand = [
+        f"train.{name}"
+        for name in configs.leaves(layer)
+        if configs.at(below, name) != configs.at(above, name) and configs.at(one, name) == configs.at(other, name)
+    ]
+    return dataclasses.replace(args, given=(*base.given, *(name for name in by_hand if name not in base.given)))
 
 
 def run_config(args: RunArgs) -> RunConfig:
@@ -84,19 +111,17 @@ def run_config(args: RunArgs) -> RunConfig:
     scene = SceneConfig(**{**_fields(args.load), "seed": args.train.seed})
     train = TrainConfig(**_fields(args.train))
     # Absolute, so that `eval` finds the scene from any folder; links stay as they were given.
-    return RunConfig(scene_path=str(args.scene.absolute()), preset=args.preset, scene=scene, train=train)
+    return RunConfig(
+        scene_path=str(args.scene.absolute()), preset=args.preset, scene=scene, train=train, few_views=args.few_views,
+        given=args.given, few_views_applied=args.few_views_applied,
+    )  # fmt: skip
 
 
 def changed_settings(cfg: RunConfig) -> list[str]:
     """`train.steps=2000`, ... for every setting that is not the built-in default."""
-    values, defaults = configs.to_dict(cfg), configs.to_dict(RunConfig(cfg.scene_path, cfg.preset))
-    return [f"{name}={_at(values, name)}" for name in configs.differences(defaults, values)]
-
-
-def _at(values: Any, name: str) -> Any:
-    for key in name.split("."):
-        values = values.get(key, {})
-    return values
+    default = RunConfig(cfg.scene_path, cfg.preset, given=cfg.given, few_views_applied=cfg.few_views_applied)
+    values = configs.to_dict(cfg)
+    return [f"{name}={configs.at(values, name)}" for name in configs.differences(configs.to_dict(default), values)]
 
 
 def _fields(config: Any) -> dict[str, Any]:

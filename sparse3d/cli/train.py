@@ -15,8 +15,7 @@ from typing import Any
 
 from sparse3d import config as configs
 from sparse3d.cli import context
-from sparse3d.cli.parse import parse
-from sparse3d.cli.run_args import RunArgs, changed_settings, run_config, with_layers
+from sparse3d.cli.run_args import RunArgs, changed_settings, parse_run, run_config
 from sparse3d.cli.terminal import quote, say
 from sparse3d.errors import UsageError
 
@@ -41,7 +40,7 @@ class Args(RunArgs):
 
 
 def main(words: Sequence[str]) -> int:
-    args = parse(Args, words, prog="train", default=with_layers(Args, words))
+    args = parse_run(Args, words, prog="train")
     out = _out_folder(args)
     cfg = run_config(args)
     say(f"run folder: {out}")

@@ -20,6 +20,9 @@ class SceneConfig:
     views: str = "all"
     """Training photos: all, a number (evenly spread over those not held out), positions in the sorted names (22,25,28;
     a single one with a comma: 22,) or names (name:IMG_01.jpg)."""
+    test: str | None = None
+    """Photos to hold out: positions in the sorted names (3,11) or names (name:IMG_01.jpg), whatever the scene itself
+    says; photos that the scene holds out then do not train either."""
     test_every: int | None = None
     """Hold out every N-th of the sorted photos for testing, whatever the scene itself says; 0 holds out none."""
     protocol: Literal["none", "llff", "dtu", "blender", "every8"] = "none"
@@ -47,6 +50,12 @@ class SceneConfig:
     prior_matches: Path | None = None
     """Matches of your own between the photos, used beside ours: a COLMAP database, or an npz with names [P,2] and
     xy_0, xy_1, ... [M,4]."""
+    dense: Literal["auto", "on", "off"] = "auto"
+    """Start from dense depth of the training photos: auto does where they are 12 or fewer and no points are given."""
+    dense_points: int = 25_000
+    """Points of dense depth, about."""
+    surround: float = 0.4
+    """Where dense depth is used, guess what lies around the photos, out to this share of their longer side (0: no)."""
     background: Literal["white", "black"] = "white"
     """What lies behind transparent pixels."""
     alpha: Literal["composite", "mask"] = "composite"
@@ -70,8 +79,19 @@ class SceneConfig:
             raise UsageError("--downscale and --max-side were both given; give one of them")
         if self.test_every is not None and self.test_every < 0:
             raise UsageError(f"--test-every {self.test_every}: must be 0 (none) or a positive number")
+        others = [
+            name
+            for name, given in (("--test-every", self.test_every is not None), ("--protocol", self.protocol != "none"))
+            if given
+        ]
+        if self.test is not None and others:
+            raise UsageError(f"--test and {others[0]} both say which photos are held out; give one of them")
         if not self.prior_depth_scale > 0.0:
             raise UsageError(f"--prior-depth-scale {self.prior_depth_scale:g}: must be above 0")
+        if self.dense_points < 100:
+            raise UsageError(f"--dense-points {self.dense_points}: must be 100 or more")
+        if not 0.0 <= self.surround <= 2.0:
+            raise UsageError(f"--surround {self.surround:g}: is a share of the photos' size, give 0 to 2")
         if self.cache_mb < 1:
             raise UsageError(f"--cache-mb {self.cache_mb}: must be 1 or more")
         if self.video_frames < 2:

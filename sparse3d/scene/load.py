@@ -50,6 +50,7 @@ def load_scene(
         views=cfg.views,
         test_every=cfg.test_every,
         protocol=cfg.protocol,
+        test=cfg.test,
     )
     notes += (split.note,)
     matches = None

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -42,41 +42,48 @@ def split_views(
     views: str = "all",
     test_every: int | None = None,
     protocol: str = "none",
+    test: str | None = None,
 ) -> Split:
     """Names sorted; `splits` is the scene's own word for each ("train", "test", "unused" or None).
 
-    An explicit test_every wins over a protocol, a protocol over the scene's own split, that over the default.
-    Raises UsageError for views that cannot be, DataError for a scene that the protocol does not fit.
+    `test` names the photos held out; the scene's own test photos then neither train nor test. An explicit test_every
+    wins over a protocol, a protocol over the scene's own split, that over the default. Raises UsageError for views that
+    cannot be, DataError for a scene that the protocol does not fit.
     """
     if not names:
         raise DataError("the scene has no photos")
     chosen = parse_views(views, names)
+    if test is not None:
+        held = parse_positions(test, names, "--test")
+        why = "--test"
+        rest = _without((i for i, split in enumerate(splits) if split not in ("test", "unused")), held)
+        return _finish(names, _choose(names, rest, held, chosen, why), held, why)
     if test_every is not None:
-        test = tuple(i for i in range(len(names)) if test_every > 0 and i % test_every == 0)
+        held = tuple(i for i in range(len(names)) if test_every > 0 and i % test_every == 0)
         why = f"--test-every {test_every}"
-        rest = _without(range(len(names)), test)
+        rest = _without(range(len(names)), held)
     elif protocol == "dtu":
         return _dtu(names, chosen)
     elif protocol == "blender":
         return _blender(names, splits, chosen)
     elif protocol in ("llff", "every8"):
-        test = tuple(range(0, len(names), HOLD_OUT_EVERY))
+        held = tuple(range(0, len(names), HOLD_OUT_EVERY))
         why = f"protocol {protocol}, every {HOLD_OUT_EVERY}th photo"
-        rest = _without(range(len(names)), test)
+        rest = _without(range(len(names)), held)
     elif protocol != "none":
         raise UsageError(f"unknown protocol {protocol!r} (known: none, llff, dtu, blender, every8)")
     elif "test" in splits:
-        test = tuple(i for i, split in enumerate(splits) if split == "test")
+        held = tuple(i for i, split in enumerate(splits) if split == "test")
         why = "the scene's own split"
         rest = tuple(i for i, split in enumerate(splits) if split in ("train", None))
     elif len(names) >= HOLD_OUT_FROM:
-        test = tuple(range(0, len(names), HOLD_OUT_EVERY))
+        held = tuple(range(0, len(names), HOLD_OUT_EVERY))
         why = f"every {HOLD_OUT_EVERY}th of {len(names)} photos"
-        rest = tuple(i for i in _without(range(len(names)), test) if splits[i] != "unused")
+        rest = tuple(i for i in _without(range(len(names)), held) if splits[i] != "unused")
     else:
-        test, why = (), ""
+        held, why = (), ""
         rest = tuple(i for i in range(len(names)) if splits[i] != "unused")
-    return _finish(names, _choose(names, rest, test, chosen, why), test, why)
+    return _finish(names, _choose(names, rest, held, chosen, why), held, why)
 
 
 def parse_views(views: str, names: Sequence[str]) -> int | tuple[int, ...] | None:
@@ -91,29 +98,38 @@ def parse_views(views: str, names: Sequence[str]) -> int | tuple[int, ...] | Non
         if int(text) == 0:
             raise UsageError("--views 0: there would be no training photo; give at least 1")
         return int(text)
+    return parse_positions(views, names, "--views")
+
+
+def parse_positions(text: str, names: Sequence[str], option: str) -> tuple[int, ...]:
+    """ "22,25,28" or "name:IMG_01.jpg" -> sorted positions in `names`; a mixture too. Raises UsageError that begins
+    with `option` for anything else."""
+    also, effect = (
+        ("all, a number, ", "there would be no training photo") if option == "--views" else ("", "it names no photo")
+    )
     positions = []
     for part in (p.strip() for p in text.split(",")):
         if not part:
             continue
         if part.startswith("name:"):
-            positions.append(_find_name(part[5:], names))
+            positions.append(_find_name(part[5:], names, option))
         elif re.fullmatch(r"\d+", part):
             if int(part) >= len(names):
                 raise UsageError(
-                    f"--views {views}: position {part} is out of range; the scene has {len(names)} photos, "
+                    f"{option} {text}: position {part} is out of range; the scene has {len(names)} photos, "
                     f"positions 0 to {len(names) - 1}"
                 )
             positions.append(int(part))
         else:
             raise UsageError(
-                f"--views {views}: {part!r} is not understood; give all, a number, positions (22,25,28) or names "
+                f"{option} {text}: {part!r} is not understood; give {also}positions (22,25,28) or names "
                 "(name:IMG_01.jpg)"
             )
     if not positions:
-        raise UsageError(f"--views {views!r}: there would be no training photo; give all, a number, positions or names")
+        raise UsageError(f"{option} {text!r}: {effect}; give {also}positions or names")
     if len(set(positions)) != len(positions):
         twice = next(p for p in positions if positions.count(p) > 1)
-        raise UsageError(f"--views {views}: photo {twice} ({names[twice]}) is named twice")
+        raise UsageError(f"{option} {text}: photo {twice} ({names[twice]}) is named twice")
     return tuple(sorted(positions))
 
 
@@ -135,14 +151,15 @@ def _choose(
     if both:
         raise UsageError(
             f"photo {both[0]} ({names[both[0]]}) is in --views and also held out for testing ({why}); choose other "
-            "views or set --test-every (0 holds out none)"
+            + ("views or other test photos" if why == "--test" else "views or set --test-every (0 holds out none)")
         )
     return chosen
 
 
 def _finish(names: Sequence[str], train: Sequence[int], test: Sequence[int], why: str) -> Split:
     if not train:
-        raise UsageError(f"no photo is left to train on: all {len(names)} are held out ({why}); change --test-every")
+        change = "--test" if why == "--test" else "--test-every"
+        raise UsageError(f"no photo is left to train on: all {len(names)} are held out ({why}); change {change}")
     unused = len(names) - len(train) - len(test)
     note = f"{len(train)} of {len(names)} photos train"
     if test:
@@ -184,7 +201,9 @@ def _blender(names: Sequence[str], splits: Sequence[str | None], chosen: int | t
     if len(test) == 200:
         # NeRF papers measure on every 8th of the 200 test pictures.
         test, why = test[::8], "protocol blender, every 8th of 200 test pictures"
-    rest = tuple(i for i, split in enumerate(splits) if split in ("train", None))
+    rest = [i for i, split in enumerate(splits) if split in ("train", None)]
+    # By number: sorted as text, r_12 stands between r_1 and r_2, and evenly spread ones would be others.
+    rest.sort(key=lambda i: _number(names[i]))
     if isinstance(chosen, int) and chosen <= len(BLENDER_TRAIN):
         by_number = {_number(names[i]): i for i in rest}
         if all(k in by_number for k in BLENDER_TRAIN[:chosen]):
@@ -199,20 +218,20 @@ def _number(name: str) -> int:
     return int(digits[-1]) if digits else -1
 
 
-def _find_name(wanted: str, names: Sequence[str]) -> int:
+def _find_name(wanted: str, names: Sequence[str], option: str) -> int:
     for key in (lambda n: n, lambda n: PurePosixPath(n).name, lambda n: PurePosixPath(n).stem):
         found = [i for i, name in enumerate(names) if key(name) == wanted]
         if len(found) == 1:
             return found[0]
         if len(found) > 1:
             raise UsageError(
-                f"--views name:{wanted} fits {len(found)} photos ({names[found[0]]}, {names[found[1]]}, ...)"
+                f"{option} name:{wanted} fits {len(found)} photos ({names[found[0]]}, {names[found[1]]}, ...)"
             )
     near = difflib.get_close_matches(wanted, [*names, *(PurePosixPath(n).name for n in names)], n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else f"; the first is {names[0]}"
-    raise UsageError(f"--views name:{wanted}: the scene has no photo of this name{hint}")
+    raise UsageError(f"{option} name:{wanted}: the scene has no photo of this name{hint}")
 
 
-def _without(candidates: Sequence[int], excluded: Sequence[int]) -> tuple[int, ...]:
+def _without(candidates: Iterable[int], excluded: Sequence[int]) -> tuple[int, ...]:
     out = set(excluded)
     return tuple(i for i in candidates if i not in out)

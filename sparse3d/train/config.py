@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sparse3d.config import differences, to_dict
 from sparse3d.errors import UsageError
 from sparse3d.scene.config import SceneConfig
+from sparse3d.train.terms.config import TermsConfig
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,9 @@ class TrainConfig:
     """Share of 1 - SSIM in the loss; the rest is L1."""
     initial_opacity: float = 0.1
     """Opacity of the initial splats."""
-    background: Literal["auto", "black", "white", "random"] = "auto"
+    background: Literal["auto", "black", "white", "random", "mean"] = "auto"
     """Colour behind the splats. auto: the one behind transparent photos, else black. random: another one in each
-    step."""
+    step. mean: behind photos without transparency and masks their mean colour, else as auto."""
     masks: Literal["loss", "background", "off"] = "loss"
     """Photos with masks: leave the rest out of the loss, replace it by the background colour, or ignore the masks."""
     checkpoint_every: int = 1000
@@ -166,6 +167,7 @@ class TrainConfig:
     density: DensityConfig = field(default_factory=DensityConfig)
     exposure: ExposureConfig = field(default_factory=ExposureConfig)
     camera_opt: CameraOptConfig = field(default_factory=CameraOptConfig)
+    terms: TermsConfig = field(default_factory=TermsConfig)
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -212,3 +214,9 @@ class RunConfig:
     """Name of the preset whose values lie under those given by hand."""
     scene: SceneConfig = field(default_factory=SceneConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    few_views: Literal["auto", "on", "off"] = "auto"
+    """Whether configs/few_views.toml comes over the preset: auto where 12 photos or fewer train."""
+    given: tuple[str, ...] = ()
+    """Dotted names of settings that were given by hand although they are the preset's; few_views leaves them alone."""
+    few_views_applied: bool = False
+    """The values of configs/few_views.toml are in this record already; set by the run once it has counted photos."""

@@ -11,9 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sparse3d.errors import DataError, DiskFullError, DivergedError
 from sparse3d.kernels.types import RasterSettings
 from sparse3d.kernels.workspace import AdamHyper, AdamState
 from sparse3d.splats import PARAMETER_NAMES
+from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
 from sparse3d.train.step import make_step
 from sparse3d.train.tensor_file import read_tensors, write_tensors
@@ -93,10 +95,24 @@ def write_dump(path: Path, inputs: StepInputs) -> None:
     write_tensors(path, tensors, record)
 
 
+def diverged(inputs: StepInputs, steps: int, folder: RunFolder | None) -> DivergedError:
+    """The error of a run of `steps` steps that diverged in this one; with a folder, a dump is written into it."""
+    text = f"training diverged at step {inputs.step} of {steps} on photo {inputs.view_name!r}: {inputs.reason}."
+    if "splat" not in inputs.reason:
+        bad = find_bad(inputs.params, inputs.extent)
+        text += f" {bad}." if bad else " All parameters are finite."
+    if folder is not None:
+        path = folder.file(f"dump-{inputs.step:06d}.safetensors")
+        try:
+            write_dump(path, inputs)
+            text += f" Its inputs are in {path}: `sparse3d replay {path}` runs the step again."
+        except DiskFullError:
+            text += " Its inputs could not be written: the disk is full."
+    return DivergedError(text + " Lower learning rates, or another --seed, may avoid it.")
+
+
 def read_dump(path: Path) -> StepInputs:
     """Raises DataError where `path` is not a dump."""
-    from sparse3d.errors import DataError
-
     tensors, record = read_tensors(path)
     if record.get("kind") != "step dump":
         raise DataError(f"{path}: holds a {record.get('kind', 'file of another kind')!r}, not the dump of a step")
@@ -123,7 +139,8 @@ def read_dump(path: Path) -> StepInputs:
 
 
 def replay(path: Path, backend: str = "auto", threads: int = 0) -> ReplayReport:
-    """Run the dumped step again and say what happens. Exposure, pose refinement and noise are not part of a dump."""
+    """Run the dumped step again and say what happens. Exposure, pose refinement, noise and training
+    terms are not part of a dump."""
     inputs = read_dump(path)
     step, backend_name = make_step(backend, threads)
     params = {name: tensor.clone() for name, tensor in inputs.params.items()}

@@ -29,6 +29,11 @@ class Exposure:
         gain, bias = torch.from_numpy(self.values[view].astype(np.float32)).split(3)
         return image * gain + bias
 
+    def undo(self, view: int, shown: Tensor) -> Tensor:
+        """What `apply` makes `shown` [H,W,3] of: a photo as it looks without its exposure."""
+        gain, bias = torch.from_numpy(self.values[view].astype(np.float32)).split(3)
+        return (shown - bias) / gain
+
     def backward(self, view: int, image: Tensor, v_shown: Tensor) -> Tensor:
         """Update the photo's row; return the gradient to the rendered image.
 

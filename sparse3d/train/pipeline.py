@@ -13,25 +13,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sparse3d import config as configs
 from sparse3d import formats
 from sparse3d.errors import UsageError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.live import Slot
 from sparse3d.loss import Lpips
-from sparse3d.scene.init_splats import init_splats, initial_points
+from sparse3d.scene.init_splats import init_splats
 from sparse3d.scene.load import load_scene
-from sparse3d.scene.records import Points, Scene
+from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
 from sparse3d.train.compare import compare_picture
 from sparse3d.train.config import RunConfig, binding_values, check_resumable
 from sparse3d.train.evaluate import RenderImage, image_renderer
 from sparse3d.train.events import Evaluated, Event, Finished, Saved, Started
+from sparse3d.train.few_views import apply_few_views, with_few_views
 from sparse3d.train.run_folder import RunFolder, open_run
-from sparse3d.train.tensor_file import read_tensors, write_tensors
+from sparse3d.train.start import Start, make_start
+from sparse3d.train.terms.config import active_terms
 from sparse3d.train.trainer import train
 from sparse3d.train.views import evaluation_background
 
@@ -53,7 +53,7 @@ def run_training(
     started_at: float | None = None,
 ) -> Generator[Event, None, dict[str, Any] | None]:
     """Train cfg.scene_path into the folder `out`. Yields events; returns what stands in metrics.json (None when
-    stopped).
+    stopped). Where photos are few, cfg.few_views adds its settings (`with_few_views`).
 
     progress(what, fraction) is called during loading and initial points. started_at: time.perf_counter() at the start
     of the process, for seconds.total. Raises as `load_scene`, `train` and `open_run` do.
@@ -62,19 +62,23 @@ def run_training(
     lpips = None if lpips_weights is None else Lpips(lpips_weights)
     with open_run(out, resume=resume, overwrite=overwrite) as folder:
         if resume:
-            _check_same_run(folder, cfg)
-        folder.write_text("config.toml", configs.to_toml(cfg, f"Resolved settings of this run; preset {cfg.preset}."))
+            cfg = _same_run(folder, cfg)
+        _write_config(folder, cfg)
         init_began = time.perf_counter()
         scene = load_scene(Path(cfg.scene_path), cfg.scene, progress=progress, workdir=folder.path)
         try:
-            points, source = _points(folder, scene, cfg, resume, progress)
-            splats = init_splats(points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed)
+            cfg, few_notes = with_few_views(cfg, len(scene.train))
+            _write_config(folder, cfg)
+            start = make_start(folder, scene, cfg, resume, progress)
+            splats = init_splats(
+                start.points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed
+            )
             # As many as the budget holds: reading files is not training, and its time is not counted there.
             scene.images.preload(scene.train, progress)
             init_seconds = time.perf_counter() - init_began
             metrics = yield from _train_and_write(
-                folder, scene, splats, cfg, resume=resume, slot=slot, stop=stop, lpips=lpips,
-                notes=(*scene.notes, source), init_seconds=init_seconds, began=began,
+                folder, scene, splats, start, cfg, resume=resume, slot=slot, stop=stop, lpips=lpips,
+                notes=(*scene.notes, *start.notes, *few_notes), init_seconds=init_seconds, began=began,
             )  # fmt: skip
         finally:
             scene.images.close()
@@ -85,6 +89,7 @@ def _train_and_write(
     folder: RunFolder,
     scene: Scene,
     splats: Splats,
+    start: Start,
     cfg: RunConfig,
     *,
     resume: bool,
@@ -96,7 +101,10 @@ def _train_and_write(
     began: float,
 ) -> Generator[Event, None, dict[str, Any] | None]:
     backend, evaluated, finished = "", None, None
-    loop = train(scene, splats, cfg.train, folder, resume=resume, slot=slot, stop=stop, lpips=lpips, notes=notes)
+    loop = train(
+        scene, splats, cfg.train, folder, resume=resume, slot=slot, stop=stop, lpips=lpips, notes=notes,
+        depth_maps=start.depth_maps, extra_views=start.extra_views,
+    )  # fmt: skip
     while True:
         try:
             event = next(loop)
@@ -133,7 +141,12 @@ def _train_and_write(
     return metrics
 
 
-def _check_same_run(folder: RunFolder, cfg: RunConfig) -> None:
+def _write_config(folder: RunFolder, cfg: RunConfig) -> None:
+    folder.write_text("config.toml", configs.to_toml(cfg, f"Resolved settings of this run; preset {cfg.preset}."))
+
+
+def _same_run(folder: RunFolder, cfg: RunConfig) -> RunConfig:
+    """`cfg` to go on with in the folder. Raises UsageError where it is not what the run began with."""
     path = folder.file("config.toml")
     if not path.is_file():
         raise UsageError(f"{folder.path}: is not a run of this program (no config.toml); choose another --out")
@@ -142,32 +155,23 @@ def _check_same_run(folder: RunFolder, cfg: RunConfig) -> None:
     names = configs.differences(configs.to_dict(stored.scene), configs.to_dict(same_cache), "scene.")
     if Path(stored.scene_path).resolve() != Path(cfg.scene_path).resolve():
         names.insert(0, "scene_path")
+    if stored.few_views != cfg.few_views:
+        names.append("few_views")
     if names:
         raise UsageError(
             f"{folder.path}: cannot resume with other settings than the run began with ({', '.join(names[:5])}); "
             "leave them as they were, or start again with --overwrite"
         )
+    if stored.few_views_applied:
+        cfg = apply_few_views(cfg)
     # Asked here too, before config.toml is written anew; the trainer asks the checkpoint.
     check_resumable(binding_values(stored.train), cfg.train, str(folder.path))
+    return cfg
 
 
 def read_run_config(run: Path) -> RunConfig:
     """The settings of a run folder. Raises UsageError where they are missing or of another version."""
     return configs.resolve(RunConfig(), [configs.read_layer(run / "config.toml")])
-
-
-def _points(
-    folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, progress: Callable[[str, float], None] | None
-) -> tuple[Points, str]:
-    """Initial points, kept in the run: a resumed run starts from the same ones, whatever made them."""
-    path = folder.file("points.safetensors")
-    if resume and path.is_file():
-        tensors, record = read_tensors(path)
-        return Points(tensors["xyz"].numpy(), tensors["rgb"].numpy()), record["source"]
-    points, source = initial_points(scene, workdir=folder.path, progress=progress, seed=cfg.train.seed)
-    tensors = {"xyz": torch.from_numpy(points.xyz), "rgb": torch.from_numpy(points.rgb)}
-    write_tensors(path, tensors, {"kind": "initial points", "source": source})
-    return points, source
 
 
 def write_compare(path: Path, scene: Scene, render_image: RenderImage, evaluated: Evaluated | None = None) -> Path:
@@ -227,6 +231,7 @@ def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: 
         "cameras": scene.camera_source,
         "device": backend,
         "seed": cfg.train.seed,
+        "terms": active_terms(cfg.train.terms),
         "version": package_version(),
     }
     if evaluated.psnr_full is not None:

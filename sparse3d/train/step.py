@@ -21,14 +21,17 @@ from sparse3d.splats import PARAMETER_NAMES
 
 
 class StepRendering(Protocol):
-    """One view: image [H,W,3] over the background, alpha [H,W]. May be views of buffers: valid until the next
-    render."""
+    """One view: image [H,W,3] over the background, alpha [H,W], depth [H,W] (not divided by alpha; None unless
+    settings.depth). May be views of buffers: valid until the next render."""
 
     @property
     def image(self) -> Tensor: ...
 
     @property
     def alpha(self) -> Tensor: ...
+
+    @property
+    def depth(self) -> Tensor | None: ...
 
 
 class LossNumbers(Protocol):
@@ -76,7 +79,11 @@ class TrainingStep(Protocol):
         stats: DensityStats | None = None,
         camera_grad: bool = False,
     ) -> Tensor | None:
-        """Updates splats and moments; returns the gradient [3,4] to cam_from_world's [R | t] where asked for."""
+        """Updates splats and moments; returns the gradient [3,4] to cam_from_world's [R | t] where asked for.
+
+        `params` may have other logit_opacities than were rendered: an opacity shown counts as a constant times the one
+        in `params`, also where it was clamped.
+        """
         ...
 
 
@@ -90,6 +97,7 @@ def make_step(backend: str, threads: int) -> tuple[TrainingStep, str]:
 class _Image(NamedTuple):
     image: Tensor
     alpha: Tensor
+    depth: Tensor | None
 
 
 class ReferenceStep:
@@ -129,7 +137,8 @@ class ReferenceStep:
             means2d_gradients=self._gradients,
         )
         self._output = output
-        return _Image(output.image[0].detach(), output.alpha[0].detach())
+        depth = output.depth[0].detach() if settings.depth else None
+        return _Image(output.image[0].detach(), output.alpha[0].detach(), depth)
 
     def photometric(
         self, target: Tensor, mask: Tensor | None, ssim_weight: float, image: Tensor | None = None
@@ -183,6 +192,10 @@ class ReferenceStep:
             gradient = self._leaves[name].grad
             value = params[name][rows]
             grad = torch.zeros_like(value) if gradient is None else gradient[rows]
+            if name == "logit_opacities":
+                # d ln(c o) / d logit is 1 - o of the splat's own opacity, whatever constant c was shown.
+                rendered = self._leaves[name].detach()[rows]
+                grad = grad * (torch.sigmoid(-value) / torch.sigmoid(-rendered).clamp(min=1e-30))
             if name == "logit_opacities" and hyper.opacity_reg:
                 opacity = torch.sigmoid(value)
                 grad = grad + hyper.opacity_reg / count * opacity * (1 - opacity)

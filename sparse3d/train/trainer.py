@@ -6,32 +6,42 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from sparse3d.camera import Camera
-from sparse3d.errors import DataError, DiskFullError, DivergedError
+from sparse3d.errors import DataError
+from sparse3d.kernels.types import RasterSettings
 from sparse3d.kernels.workspace import AdamHyper, AdamState, DensityStats
 from sparse3d.live import Slot
 from sparse3d.loss import Lpips
+from sparse3d.scene.depth_map import DepthMap
+from sparse3d.scene.extra_view import ExtraView
 from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
 from sparse3d.train import schedule
 from sparse3d.train.camera_opt import CameraOpt
+from sparse3d.train.clock import Clock
 from sparse3d.train.config import TrainConfig, binding_values, check_resumable
 from sparse3d.train.density import POLICIES, RefineContext
-from sparse3d.train.dump import StepInputs, write_dump
+from sparse3d.train.dump import StepInputs, diverged
 from sparse3d.train.evaluate import Scores, evaluate
 from sparse3d.train.events import Densified, Evaluated, Event, Finished, Saved, Started, Stepped
 from sparse3d.train.exposure import Exposure
 from sparse3d.train.optimizer import follow
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
+from sparse3d.train.sharpness import Sharpness
+from sparse3d.train.shot_plan import ShotPlan
+from sparse3d.train.shots import Shot
 from sparse3d.train.step import make_step
-from sparse3d.train.views import TrainViews, View, evaluation_background, raster_settings, view_of, with_pose
+from sparse3d.train.terms.active import ActiveTerms
+from sparse3d.train.terms.term import TermSetup, TermStep
+from sparse3d.train.views import TrainViews, evaluation_background, raster_settings, view_of
 
 
 def train(
@@ -45,17 +55,20 @@ def train(
     stop: threading.Event | None = None,
     lpips: Lpips | None = None,
     notes: tuple[str, ...] = (),
+    depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
+    extra_views: Sequence[ExtraView] = (),
 ) -> Generator[Event, None, Splats]:
     """Train `splats` on the scene's training photos; yields events and returns the trained splats.
 
     resume: go on from the folder's checkpoint where there is one (`splats` is then unused); the result has the same
     bits as that of an unbroken run. stop: when set, the step under way is finished, a checkpoint saved, and the run
     ends with Finished("stopped"). slot: gets a copy of the splats at intervals and at the end. run_folder None:
-    nothing is written.
+    nothing is written. depth_maps: by index in the scene, extra_views: pictures beside the photos, for the cfg.terms
+    that use them; a resumed run must be given the same ones.
     Raises DataError without training photos, UsageError where settings differ from the checkpoint's, DivergedError, and
     DiskFullError with the files of before still whole.
     """
-    run = Run(scene, splats, cfg, run_folder)
+    run = Run(scene, splats, cfg, run_folder, depth_maps, extra_views)
     if resume and run_folder is not None and checkpoints.exists(run_folder.path):
         run.restore(checkpoints.load(run_folder.path))
     first_view = run.views.view(0, 1)
@@ -87,32 +100,18 @@ def train(
     return result
 
 
-class Clock:
-    """Seconds of the loop and of evaluations, kept apart, over all parts of a resumed run."""
-
-    def __init__(self) -> None:
-        self.seconds_eval = 0.0
-        self._before = 0.0
-        self._since: float | None = None
-
-    def start(self) -> None:
-        self._since = time.perf_counter()
-
-    def pause(self) -> None:
-        self._before, self._since = self.seconds, None
-
-    @property
-    def seconds(self) -> float:
-        return self._before + (0.0 if self._since is None else time.perf_counter() - self._since)
-
-    def restore(self, seconds: float, seconds_eval: float) -> None:
-        self._before, self.seconds_eval = seconds, seconds_eval
-
-
 class Run:
     """The changing state of one run. Internal to the trainer, which alone changes it."""
 
-    def __init__(self, scene: Scene, splats: Splats, cfg: TrainConfig, run_folder: RunFolder | None) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        splats: Splats,
+        cfg: TrainConfig,
+        run_folder: RunFolder | None,
+        depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
+        extra_views: Sequence[ExtraView] = (),
+    ) -> None:
         if not scene.train:
             raise DataError(f"{scene.root}: there is no photo to train on; all are held out or none was found")
         if splats.num_splats == 0:
@@ -126,10 +125,11 @@ class Run:
         self.params = {name: tensor.detach().float().contiguous().clone() for name, tensor in splats.named()}
         self.adam = AdamState.zeros(self.params)
         self.stats = DensityStats.zeros(splats.num_splats)
-        # Two generators: the order of photos does not depend on how many random numbers density control drew.
+        # Several generators: the order of photos does not depend on how many random numbers density control drew.
         self.generators = {
             "views": torch.Generator().manual_seed(cfg.seed),
             "noise": torch.Generator().manual_seed(cfg.seed + 0x5EED),
+            "terms": torch.Generator().manual_seed(cfg.seed + 0x7E2A),
         }
         self.order = schedule.ViewOrder(len(scene.train), self.generators["views"])
         self.exposure = Exposure(len(scene.train), cfg.exposure) if cfg.exposure.enabled else None
@@ -138,12 +138,20 @@ class Run:
             if cfg.camera_opt.enabled
             else None
         )
+        generator = self.generators["terms"]
+        self.terms = ActiveTerms(
+            TermSetup(cfg.terms, scene, cfg.steps, self.extent, generator, splats.means.detach(), depth_maps)
+        )
+        self.sharpness = Sharpness(cfg.terms, schedule.learning_rates(cfg.rates, self.extent, 0.0))
+        self.shots = ShotPlan(
+            scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, generator, extra_views
+        )  # fmt: skip
         self.background = torch.zeros(3)
         self.step = 0
         self.in_step = False
         self.clock = Clock()
         self._smallest = min((scene.images.size(i) for i in scene.train), key=min)
-        self._loss_sum, self._loss_count = 0.0, 0
+        self._losses: list[float] = []
         self._last_check = 0
 
     @property
@@ -182,51 +190,55 @@ class Run:
         cfg = self.cfg
         progress = self.step / cfg.steps
         number = self.step + 1
-        position = self.order.next()
         scale = schedule.image_scale(cfg.schedule, *self._smallest, progress)
-        upcoming = self.order.peek()
-        if upcoming is not None:
-            self.views.prefetch(upcoming, scale)
         degree = schedule.sh_degree(cfg.schedule, self.sh_degree, progress)
-        view = self.views.view(position, scale)
-        if self.camera_opt is not None:
-            view = with_pose(view, self.camera_opt.pose(position))
-        schedule.background_color(self.views.background, self.generators["noise"], self.background)
-        target, mask = self.views.target(position, scale, self.background)
-        stats = self.stats if self.policy.wants_stats and number <= cfg.density.stop * cfg.steps else None
-        settings = raster_settings(view, cfg, degree, stats=stats is not None)
+        self.views.step_background(self.generators["noise"], self.background)
+        shot = self.shots.next(number, progress, scale, self.background)
+        photo, view = shot.position, shot.view
+        # What other pictures pull at is no reason for more splats.
+        wants_stats = photo is not None and self.policy.wants_stats and number <= cfg.density.stop * cfg.steps
+        depth = shot.needs_depth or self.terms.needs_depth(progress, photo)
+        settings = raster_settings(view, cfg, degree, stats=wants_stats, depth=depth)
         rates = schedule.learning_rates(cfg.rates, self.extent, progress)
         opacity_reg, scale_reg = self.policy.regularisers
         hyper = AdamHyper(lr=rates, opacity_reg=opacity_reg, scale_reg=scale_reg)
 
-        rendering = self.kernels.render(self.params, view.cam_from_world, view.intrinsics, self.background, settings)
-        shown = None if self.exposure is None else self.exposure.apply(position, rendering.image)
-        loss = self.kernels.photometric(target, mask, cfg.ssim_weight, image=shown)
+        under_way = TermStep(number, progress, photo, view, shot.target, shot.mask, rates)
+        shown = self.terms.before_render(under_way, self.params, self.adam)
+        self.sharpness.climb(
+            self.kernels, self.params, shown, shot, self.background, settings, cfg.ssim_weight, progress
+        )  # fmt: skip
+        rendering = self.kernels.render(shown, view.cam_from_world, view.intrinsics, self.background, settings)
+        loss, v = shot.loss(self.kernels, rendering, cfg.ssim_weight)
         if not is_sound_loss(loss):
-            self._diverged(f"the loss is {loss:g}", number, position, view, target, mask, settings, hyper)
-        report = self._report(number, loss, degree, scale)
-        v_image = None
-        if self.exposure is not None and self.kernels.v_image is not None:
-            v_image = self.exposure.backward(position, rendering.image, self.kernels.v_image)
-        refine_pose = self.camera_opt is not None and progress >= cfg.camera_opt.start
+            self._diverged(f"the loss is {loss:g}", number, shot, settings, hyper)
+        report = self._report(number, loss, shot, degree, scale)
+        self.terms.add_gradients(under_way, rendering, v)
+        refine_pose = photo is not None and self.camera_opt is not None and progress >= cfg.camera_opt.start
         camera_grad = self.kernels.backward_adam(
-            self.params, self.adam, hyper, v_image=v_image, stats=stats, camera_grad=refine_pose
-        )
-        if self.camera_opt is not None and camera_grad is not None:
-            self.camera_opt.step(position, camera_grad)
+            self.params, self.adam, hyper, v_image=v.image, v_alpha=v.alpha, v_depth=v.depth,
+            stats=self.stats if wants_stats else None, camera_grad=refine_pose,
+        )  # fmt: skip
+        if self.camera_opt is not None and photo is not None and camera_grad is not None:
+            self.camera_opt.step(photo, camera_grad)
+        self.sharpness.descend(self.params)
+        self.terms.after_step(under_way, self.params, self.adam)
         self.policy.after_step(self.params, rates["means"], self.generators["noise"])
         self.step = number
-        self._last = (position, view, target, mask, settings, hyper)
+        self._last = (shot, settings, hyper)
         return report
 
-    def _report(self, number: int, loss: float, degree: int, scale: int) -> Stepped | None:
-        self._loss_sum += loss
-        self._loss_count += 1
+    def _report(self, number: int, loss: float, shot: Shot, degree: int, scale: int) -> Stepped | None:
+        psnr = -10.0 * math.log10(max(self.kernels.last.squared_error, 1e-12))
+        if shot.position is not None:
+            self._losses.append(loss)
+            self._psnr = psnr
         if number % self.cfg.report_every and number != self.cfg.steps:
             return None
-        loss = self._loss_sum / self._loss_count
-        self._loss_sum, self._loss_count = 0.0, 0
-        psnr = -10.0 * math.log10(max(self.kernels.last.squared_error, 1e-12))
+        # Numbers of photos only, where there was one since the last report.
+        if self._losses:
+            loss, psnr = math.fsum(self._losses) / len(self._losses), self._psnr
+        self._losses = []
         return Stepped(
             number, self.cfg.steps, loss, psnr, self.num_splats, self.clock.seconds, sh_degree=degree, image_scale=scale
         )
@@ -246,6 +258,7 @@ class Run:
         if update is not None:
             self.adam = follow(self.adam, update)
             self.params = update.params
+            self.terms.after_refine(self.params)
         self.stats = DensityStats.zeros(self.num_splats)
         if update is None:
             return None
@@ -258,28 +271,15 @@ class Run:
             self._diverged(reason, self.step, *self._last)
         self._last_check = self.step
 
-    def _diverged(
-        self, reason: str, number: int, position: int, view: View, target: Tensor, mask: Tensor | None, settings, hyper
-    ) -> None:
+    def _diverged(self, reason: str, number: int, shot: Shot, settings: RasterSettings, hyper: AdamHyper) -> None:
         """Write a dump and raise DivergedError."""
-        name = self.scene.names[self.scene.train[position]]
-        text = f"training diverged at step {number} of {self.cfg.steps} on photo {name!r}: {reason}."
-        if "splat" not in reason:
-            bad = find_bad(self.params, self.extent)
-            text += f" {bad}." if bad else " All parameters are finite."
-        if self.folder is not None:
-            path = self.folder.file(f"dump-{number:06d}.safetensors")
-            inputs = StepInputs(
-                step=number, reason=reason, view_name=name, params=self.params, adam=self.adam, hyper=hyper,
-                cam_from_world=view.cam_from_world, intrinsics=view.intrinsics, background=self.background,
-                target=target, mask=mask, ssim_weight=self.cfg.ssim_weight, settings=settings, extent=self.extent,
-            )  # fmt: skip
-            try:
-                write_dump(path, inputs)
-                text += f" Its inputs are in {path}: `sparse3d replay {path}` runs the step again."
-            except DiskFullError:
-                text += " Its inputs could not be written: the disk is full."
-        raise DivergedError(text + " Lower learning rates, or another --seed, may avoid it.")
+        inputs = StepInputs(
+            step=number, reason=reason, view_name=shot.name, params=self.params, adam=self.adam, hyper=hyper,
+            cam_from_world=shot.view.cam_from_world, intrinsics=shot.view.intrinsics, background=self.background,
+            target=shot.target, mask=shot.mask, ssim_weight=self.cfg.ssim_weight, settings=settings,
+            extent=self.extent,
+        )  # fmt: skip
+        raise diverged(inputs, self.cfg.steps, self.folder)
 
     def evaluate(self, lpips: Lpips | None, *, final: bool) -> Evaluated:
         """Scores on the held-out photos. Changes nothing that training reads."""
@@ -302,7 +302,7 @@ class Run:
         """Write the checkpoint; returns its path."""
         assert self.folder is not None
         extra: dict[str, Tensor] = {}
-        for part in (self.exposure, self.camera_opt):
+        for part in (self.exposure, self.camera_opt, self.terms):
             extra |= {} if part is None else part.tensors()
         return checkpoints.save(
             self.folder.path,
@@ -335,7 +335,7 @@ class Run:
         for name, generator in self.generators.items():
             generator.set_state(found.generators[name])
         self.order.restore(found.order)
-        for part in (self.exposure, self.camera_opt):
+        for part in (self.exposure, self.camera_opt, self.terms):
             if part is not None:
                 part.restore(found.extra)
         self.clock.restore(found.seconds, found.seconds_eval)

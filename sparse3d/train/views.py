@@ -13,6 +13,7 @@ from sparse3d.camera import Camera
 from sparse3d.kernels.types import RasterSettings
 from sparse3d.scene.records import Scene
 from sparse3d.train.config import TrainConfig
+from sparse3d.train.schedule import background_color
 
 # Photos as float32 that are kept to save the conversion in each step; beyond it they are converted every time.
 _FLOAT_CACHE_BYTES = 128 << 20
@@ -48,8 +49,17 @@ def evaluation_background(scene: Scene, cfg: TrainConfig) -> Tensor:
     """[3] colour to render over when comparing with photos: what lies behind transparent pixels there, else the colour
     trained with (black for random ones)."""
     transparent = bool(scene.train) and scene.images.alpha(scene.train[0]) is not None
+    if cfg.background == "mean" and not transparent and not scene.has_masks:
+        return mean_colour(scene)
     name = known_background(scene) if transparent else cfg.background
     return torch.full((3,), 1.0 if name == "white" else 0.0)
+
+
+def mean_colour(scene: Scene) -> Tensor:
+    """[3] mean of all pixels of the training photos. Behind a scene of few photos it is the best guess of what none of
+    them shows, and black the worst."""
+    means = [scene.images.rgb8(i).reshape(-1, 3).mean(axis=0, dtype=np.float64) for i in scene.train]
+    return torch.from_numpy((np.mean(means, axis=0) / 255.0).astype(np.float32))
 
 
 class TrainViews:
@@ -58,7 +68,9 @@ class TrainViews:
     def __init__(self, scene: Scene, cfg: TrainConfig) -> None:
         self._scene = scene
         self._masks = cfg.masks
-        self.background = known_background(scene) if cfg.background == "auto" else cfg.background
+        as_known = cfg.background in ("auto", "mean")
+        self.background = known_background(scene) if as_known else cfg.background
+        self._known_background = evaluation_background(scene, cfg) if as_known else None
         # What the photos were composited over when they were read; another colour must be put under them.
         self._composited = 1.0 if known_background(scene) == "white" else 0.0
         self._views: dict[tuple[int, int], View] = {}
@@ -68,6 +80,12 @@ class TrainViews:
 
     def __len__(self) -> int:
         return len(self._scene.train)
+
+    def step_background(self, generator: torch.Generator, out: Tensor) -> Tensor:
+        """Fill `out` [3] with the background of one step."""
+        if self._known_background is not None:
+            return out.copy_(self._known_background)
+        return background_color(self.background, generator, out)
 
     def view(self, position: int, scale: int) -> View:
         key = (position, scale)
@@ -132,8 +150,12 @@ def area_average(plane: Tensor, width: int, height: int) -> Tensor:
     return torch.from_numpy(cv2.resize(plane.numpy(), (width, height), interpolation=cv2.INTER_AREA))
 
 
-def raster_settings(view: View, cfg: TrainConfig, sh_degree: int, *, stats: bool = False) -> RasterSettings:
-    return RasterSettings(view.width, view.height, sh_degree=sh_degree, antialias=cfg.antialias, stats=stats)
+def raster_settings(
+    view: View, cfg: TrainConfig, sh_degree: int, *, stats: bool = False, depth: bool = False
+) -> RasterSettings:
+    return RasterSettings(
+        view.width, view.height, sh_degree=sh_degree, antialias=cfg.antialias, stats=stats, depth=depth
+    )
 
 
 def with_pose(view: View, cam_from_world: Tensor) -> View:

@@ -21,7 +21,7 @@ from tests.cli.helpers import make_scene, run
 
 SMALL = ["--views", "4", "--max-side", "64", "--steps", "12", "--schedule.half-size-until", "0", "--density.cap", "600"]
 METRICS = {"schema", "psnr", "ssim", "lpips", "num_splats", "seconds", "peak_rss_mb", "steps", "views", "per_view",
-           "cameras", "device", "seed", "version"}  # fmt: skip
+           "cameras", "device", "seed", "terms", "version"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sparse3d import config as configs
-from sparse3d.cli.parse import parse
-from sparse3d.cli.run_args import changed_settings, run_config, with_layers
+from sparse3d.cli.run_args import changed_settings, parse_run, run_config
 from sparse3d.cli.train import Args, default_out
 from sparse3d.errors import UsageError
 from sparse3d.train.config import RunConfig, TrainConfig
+from sparse3d.train.few_views import with_few_views
+from sparse3d.train.terms.config import TermsConfig
 
 
 def settings(*words: str) -> RunConfig:
-    return run_config(parse(Args, words, prog="train", default=with_layers(Args, words)))
+    return run_config(parse_run(Args, words, prog="train"))
 
 
 def test_presets_are_below_values_given_by_hand() -> None:
@@ -65,6 +67,48 @@ def test_resume_starts_from_the_stored_settings(tmp_path: Path) -> None:
     assert again.train.threads == 2
     with pytest.raises(UsageError, match="began with fast"):
         settings(*words, "--preset", "quality")
+
+
+def test_values_for_few_photos_lie_over_the_preset_and_under_those_given_by_hand() -> None:
+    layer = configs.few_views().values["train"]["terms"]
+    plain = settings("x", "--preset", "fast")
+    assert plain.given == ()
+    assert with_few_views(plain, 13) == (plain, ())
+    few, notes = with_few_views(plain, 12)
+    assert few.train.terms.dropout == layer["dropout"] > 0
+    assert few.train.steps == plain.train.steps
+    assert notes[0].startswith("few photos (12): opacity dropout ")
+    assert with_few_views(few, 3)[0] is few
+    # By hand: the preset's own value, another one, and the layer's.
+    for value in (0.0, 0.4, layer["dropout"]):
+        cfg = settings("x", "--terms.dropout", str(value))
+        assert cfg.given == ("train.terms.dropout",)
+        few, _ = with_few_views(cfg, 3)
+        assert few.train.terms.dropout == value
+        assert few.train.terms.opacity_decay == layer["opacity_decay"]
+    # A value set in Python that is not the preset's is by hand too.
+    api = RunConfig(train=replace(TrainConfig(), terms=TermsConfig(dropout=0.3)))
+    assert with_few_views(api, 3)[0].train.terms.dropout == 0.3
+
+
+def test_few_views_on_and_off() -> None:
+    assert with_few_views(settings("x", "--few-views", "on"), 100)[0].few_views_applied
+    off = settings("x", "--few-views", "off")
+    assert with_few_views(off, 3) == (off, ())
+    assert "few_views=off" in changed_settings(off)
+
+
+def test_resume_keeps_what_was_given_by_hand(tmp_path: Path) -> None:
+    """Also where the first part ended before it had counted the photos."""
+    first = settings("x", "--terms.dropout", "0")
+    (tmp_path / "config.toml").write_text(configs.to_toml(first))
+    again = settings("--out", str(tmp_path), "--resume")
+    assert again.given == ("train.terms.dropout",)
+    few, _ = with_few_views(again, 3)
+    (tmp_path / "config.toml").write_text(configs.to_toml(few))
+    resumed = settings("--out", str(tmp_path), "--resume")
+    assert resumed == few
+    assert with_few_views(resumed, 3)[0] == few
 
 
 def test_default_run_folders_have_plain_names(tmp_path: Path) -> None:

@@ -269,6 +269,14 @@ def test_truncated_photo_is_found_while_loading(tmp_path: Path) -> None:
         ({"max_side": 8}, "--max-side 8: must be 16 pixels or more"),
         ({"max_side": 80, "downscale": 2.0}, "--downscale and --max-side were both given; give one of them"),
         ({"test_every": -1}, "--test-every -1: must be 0 (none) or a positive number"),
+        (
+            {"test": "1", "test_every": 0},
+            "--test and --test-every both say which photos are held out; give one of them",
+        ),
+        (
+            {"test": "1", "protocol": "llff"},
+            "--test and --protocol both say which photos are held out; give one of them",
+        ),
         ({"cache_mb": 0}, "--cache-mb 0: must be 1 or more"),
         ({"video_frames": 1}, "--video-frames 1: must be 2 or more"),
     ],
@@ -277,6 +285,12 @@ def test_settings_error_sentences(settings: dict, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         SceneConfig(**settings)
     assert str(caught.value) == message
+
+
+def test_photos_held_out_by_name(tmp_path: Path) -> None:
+    makers.write_llff(tmp_path, makers.cameras(6))
+    scene = load_scene(tmp_path, SceneConfig(test="name:004.png,1", views="2"))
+    assert (scene.train, scene.test) == ((0, 5), (1, 4))
 
 
 @pytest.mark.parametrize("length", [0, 10, 127, 128, 300])

@@ -13,7 +13,7 @@ import pytest
 
 from sparse3d.scene import SceneConfig, load_scene
 from sparse3d.scene.features import detect
-from sparse3d.scene.neighbours import nearest_distances
+from sparse3d.scene.neighbours import nearest_distances, nearest_rows
 from sparse3d.scene.tracks import CameraArrays, Observations, components, refine, widest_angle_deg
 from sparse3d.scene.triangulate import TriangulateConfig, triangulate_points
 from sparse3d.scene.two_view import fundamental, midpoints
@@ -160,6 +160,18 @@ def test_nearest_distances_are_exact() -> None:
     assert np.abs(nearest_distances(points, 3) - brute).max() < 1e-5
     assert nearest_distances(points[:1], 3).tolist() == [[0.0, 0.0, 0.0]]
     assert nearest_distances(points[:2], 3).shape == (2, 3)
+
+
+def test_nearest_rows_are_the_others() -> None:
+    points = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    brute = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.fill_diagonal(brute, np.inf)
+    assert np.array_equal(nearest_rows(points, 4), np.argsort(brute, axis=1)[:, :4])
+    same = nearest_rows(np.zeros((6, 3), np.float32), 2)
+    assert same.shape == (6, 2)
+    assert not np.any(same == np.arange(6)[:, None]), "a point is not its own neighbour"
+    assert nearest_rows(points[:2], 3).tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert nearest_rows(points[:1], 2).tolist() == [[0, 0]]
 
 
 def test_fox_four_views_real_photos(shared_scene: Callable[[str], Path], tmp_path: Path) -> None:

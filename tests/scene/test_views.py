@@ -53,6 +53,25 @@ def test_explicit_test_every_wins_over_everything() -> None:
     assert split(20, test_every=0).train == tuple(range(20))
 
 
+def test_explicit_test_photos_and_the_rest_trains() -> None:
+    chosen = split(20, test="3, name:0011.jpg")
+    assert chosen.test == (3, 11)
+    assert chosen.train == tuple(k for k in range(20) if k not in (3, 11))
+    assert chosen.note == "18 of 20 photos train, 2 are held out (--test)"
+    assert split(5, test="4").test == (4,)
+    named = split(20, test="7,2", views="1,10,19")
+    assert (named.train, named.test) == ((1, 10, 19), (2, 7))
+    # A number is spread over those that are left.
+    assert split(6, test="0,1,2", views="2").train == (3, 5)
+
+
+def test_explicit_test_photos_leave_the_scene_s_own_alone() -> None:
+    own = {1: "test", 2: "unused"}
+    chosen = split(6, own, test="4")
+    assert (chosen.train, chosen.test) == ((0, 3, 5), (4,))
+    assert split(6, own, test="1").train == (0, 3, 4, 5)
+
+
 def test_protocols_every_8th_ignore_the_count() -> None:
     assert split(9, protocol="llff").test == (0, 8)
     assert split(9, {2: "test"}, protocol="every8").test == (0, 8)
@@ -101,7 +120,8 @@ def test_blender_protocol_full_and_adapted() -> None:
     assert sorted(int(names_all[k][7:-4]) for k in chosen.test) == list(range(0, 200, 8))
     some = [name for name in names_all if int(name.split("_")[1][:-4]) % 4 == 0]
     adapted = split_views(some, [name.split("/")[0] for name in some], views="8", protocol="blender")
-    assert len(adapted.train) == 8
+    # Rounded linspace over the 25 numbers 0, 4, .. 96, not over the names as text.
+    assert sorted(int(some[k][8:-4]) for k in adapted.train) == [0, 12, 28, 40, 56, 68, 84, 96]
     assert len(adapted.test) == 50
     assert "adapted" in adapted.note
 
@@ -154,6 +174,37 @@ def test_blender_protocol_full_and_adapted() -> None:
             {"test_every": 1},
             UsageError,
             "no photo is left to train on: all 5 are held out (--test-every 1); change --test-every",
+        ),
+        (
+            5,
+            {"test": ","},
+            UsageError,
+            "--test ',': it names no photo; give positions or names",
+        ),
+        (
+            5,
+            {"test": "all"},
+            UsageError,
+            "--test all: 'all' is not understood; give positions (22,25,28) or names (name:IMG_01.jpg)",
+        ),
+        (
+            5,
+            {"test": "name:0003.png"},
+            UsageError,
+            "--test name:0003.png: the scene has no photo of this name; did you mean 0003.jpg?",
+        ),
+        (
+            5,
+            {"test": "1,2", "views": "2,3"},
+            UsageError,
+            "photo 2 (images/0002.jpg) is in --views and also held out for testing (--test); choose other views or "
+            "other test photos",
+        ),
+        (
+            3,
+            {"test": "0,1,2"},
+            UsageError,
+            "no photo is left to train on: all 3 are held out (--test); change --test",
         ),
         (
             5,

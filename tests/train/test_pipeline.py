@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sparse3d import config as configs
 from sparse3d import formats
 from sparse3d.errors import UsageError
 from sparse3d.scene import SceneConfig
@@ -27,7 +28,7 @@ from tests.train import tiny
 
 METRIC_KEYS = {
     "schema", "psnr", "ssim", "lpips", "num_splats", "seconds", "peak_rss_mb", "steps", "views", "per_view", "cameras",
-    "device", "seed", "version",
+    "device", "seed", "terms", "version",
 }  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def run_config(scene_folder: Path) -> RunConfig:
     return RunConfig(
         scene_path=str(scene_folder),
         preset="fast",
+        few_views="off",
         scene=SceneConfig(points=scene_folder / "points.ply", test_every=5),
         train=TrainConfig(
             steps=40, report_every=10, sh_degree=1, checkpoint_every=15,
@@ -99,6 +101,7 @@ def test_a_run_leaves_everything_in_its_folder(run_config: RunConfig, tmp_path: 
     assert metrics["psnr"] > 12
     assert metrics["lpips"] is None
     assert metrics["cameras"] == "given"
+    assert metrics["terms"] == {}
     assert metrics["num_splats"] == formats.read(out / "splat.ply").num_splats
 
     assert read_run_config(out) == run_config
@@ -151,6 +154,37 @@ def test_a_run_killed_before_its_first_checkpoint_begins_with_the_stored_points(
     assert events[0].step == 0
     assert torch.equal(read_tensors(out / "points.safetensors")[0]["xyz"], stored["xyz"])
     assert (out / "splat.ply").is_file()
+
+
+def test_few_photos_train_with_their_settings_and_say_so(run_config: RunConfig, tmp_path: Path):
+    """Also where it is resumed, with the settings asked for or with those it trained with."""
+    few = replace(run_config, few_views="auto", given=("train.terms.dropout",))
+    events, metrics = run(few, tmp_path / "whole")
+    layer = configs.few_views().values["train"]["terms"]
+    assert isinstance(events[0], Started)
+    notes = [note for note in events[0].notes if note.startswith("few photos (8): ")]
+    assert len(notes) == 1
+    assert "opacity decay" in notes[0]
+    assert "dropout" not in notes[0]
+    assert metrics is not None
+    assert metrics["terms"]["opacity_decay"] == layer["opacity_decay"]
+    assert "dropout" not in metrics["terms"]
+    stored = read_run_config(tmp_path / "whole")
+    assert stored.few_views_applied
+    assert stored.train.terms.opacity_decay == layer["opacity_decay"]
+
+    stop = threading.Event()
+    for event in run_training(few, tmp_path / "parts", stop=stop):
+        if isinstance(event, Stepped):
+            stop.set()
+    # What was asked for, and what the run made of it, are both the same run.
+    for again in (few, stored):
+        with pytest.raises(UsageError, match=r"cannot resume with other settings .*\(few_views\)"):
+            run(replace(again, few_views="off"), tmp_path / "parts", resume=True)
+        _, end = run(again, tmp_path / "parts", resume=True)
+        assert end is not None
+        assert end["terms"] == metrics["terms"]
+        assert (tmp_path / "whole" / "splat.ply").read_bytes() == (tmp_path / "parts" / "splat.ply").read_bytes()
 
 
 def test_refined_cameras_are_written(run_config: RunConfig, tmp_path: Path):

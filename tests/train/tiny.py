@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,17 @@ import torch
 from PIL import Image
 
 from sparse3d.camera import Camera
+from sparse3d.kernels.types import RasterSettings
+from sparse3d.kernels.workspace import StepWorkspace
 from sparse3d.render import RenderOptions, render
+from sparse3d.scene.depth_map import DepthMap
+from sparse3d.scene.extra_view import ExtraView
 from sparse3d.scene.images import ImageStore
 from sparse3d.scene.init_splats import init_splats
 from sparse3d.scene.records import Photo, Points, Scene
 from sparse3d.splats import Splats
+from sparse3d.train.terms.normal import normals_of, rays
+from sparse3d.train.views import view_of
 
 SIZE_PX = 64
 VIEWS = 10
@@ -49,14 +56,20 @@ def cameras() -> list[Camera]:
     for i in range(VIEWS):
         angle = 2 * math.pi * i / VIEWS
         eye = np.array([3.2 * math.cos(angle), 0.9 if i % 2 else -0.4, 3.2 * math.sin(angle)])
-        forward = -eye / np.linalg.norm(eye)
-        right = np.cross(forward, [0.0, -1.0, 0.0])
-        right /= np.linalg.norm(right)
-        pose = np.eye(4)
-        pose[:3, :3] = np.stack([right, np.cross(forward, right), forward])
-        pose[:3, 3] = -pose[:3, :3] @ eye
+        pose = looking_at_origin(eye)
         out.append(Camera(SIZE_PX, SIZE_PX, 72.0, 72.0, SIZE_PX / 2, SIZE_PX / 2, pose, name=f"{i:02d}.png"))
     return out
+
+
+def looking_at_origin(eye: np.ndarray) -> np.ndarray:
+    """[4,4] cam_from_world of a camera at `eye` [3]."""
+    forward = -eye / np.linalg.norm(eye)
+    right = np.cross(forward, [0.0, -1.0, 0.0])
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward])
+    pose[:3, 3] = -pose[:3, :3] @ eye
+    return pose
 
 
 def write_photos(folder: Path, *, masks: bool = False) -> None:
@@ -106,3 +119,47 @@ def initial(count: int = 120) -> Splats:
     xyz = true.means.numpy()[rows] + rng.normal(0, 0.08, (count, 3))
     rgb = np.full((count, 3), 0.5)
     return init_splats(Points(xyz.astype(np.float32), rgb.astype(np.float32)), 1)
+
+
+def depth_of(splats: Splats, scene: Scene, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Expected depth [H,W], alpha [H,W] and normals [3,H-2,W-2] of one photo's camera, as splats show them."""
+    view = view_of(scene.cameras[index])
+    settings = RasterSettings(view.width, view.height, sh_degree=1, depth=True)
+    step = StepWorkspace(1)
+    out = step.render(dict(splats.named()), view.cam_from_world, view.intrinsics, torch.zeros(3), settings)
+    assert out.depth is not None
+    z = out.depth / out.alpha.clamp(min=1e-3)
+    return z, out.alpha.clone(), normals_of(rays(view) * z)[2]
+
+
+def depth_maps(scene: Scene) -> dict[int, DepthMap]:
+    """Of the training photos, as the true splats show them where they cover the picture."""
+    maps = {}
+    for index in scene.train:
+        z, alpha, normal = depth_of(true_splats(), scene, index)
+        known = alpha > 0.9
+        normal = torch.nn.functional.pad(normal, (1, 1, 1, 1)) * known
+        confidence = known.float()
+        maps[index] = DepthMap(
+            scene.cameras[index], (z * known).numpy(), confidence.numpy(), normal.permute(1, 2, 0).contiguous().numpy()
+        )
+    return maps
+
+
+def extra_views() -> list[ExtraView]:
+    """What the true splats look like from between the cameras; unknown, and wrong, in a corner."""
+    views, cams = [], cameras()
+    for i in (2, 6):
+        camera = between(cams[i], cams[i + 1])
+        image = render(true_splats(), camera, RenderOptions(BACKGROUND, backend="reference")).image.clamp(0, 1)
+        weight = torch.ones(SIZE_PX, SIZE_PX)
+        weight[:16, :16] = 0.0
+        image[:16, :16] = 1.0
+        views.append(ExtraView(camera, image.numpy(), weight.numpy()))
+    return views
+
+
+def between(a: Camera, b: Camera) -> Camera:
+    """Half way between two cameras, looking at the origin."""
+    eye = (a.position + b.position) / 2
+    return replace(a, cam_from_world=looking_at_origin(eye), name="between")

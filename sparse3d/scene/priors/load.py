@@ -37,6 +37,16 @@ class RelativeDepth:
     values: NDArray[np.float32]
     inverse: bool
 
+    def as_depth_map(self) -> DepthMap:
+        """The same shape as depth above 0; its scale and shift mean nothing."""
+        known = np.isfinite(self.values)
+        low, high = (float(f(self.values[known])) for f in (np.min, np.max)) if known.any() else (0.0, 1.0)
+        # Away from 0, where inverse depth and depth part.
+        positive = np.where(known, self.values - low + 0.1 * max(high - low, 1e-12), 1.0)
+        depth = np.where(known, 1.0 / positive if self.inverse else positive, 0.0).astype(np.float32)
+        confidence = np.where(known, 1.0, 0.0).astype(np.float32)
+        return DepthMap(self.camera, depth, confidence, np.zeros((*depth.shape, 3), np.float32), metric=False)
+
 
 @dataclass(frozen=True)
 class NormalMap:

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dense-depth kernels as calls on numpy arrays: plane sweep, semi-global aggregation, PatchMatch, cross-check.
+
+A photo is a `MvsImage`; a hypothesis is a row (w, gx, gy, cost) of `planes` [H,W,4] float32: inverse depth in 1 / world
+units, its change a pixel in x and in y, and the cost of the match, 0 (same) to about 2. Formulas: math/mvs.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse3d.camera import Camera
+from sparse3d.errors import DataError
+from sparse3d.kernels import cpu
+
+Planes = NDArray[np.float32]
+# Penalties of aggregation in bytes of the volume: a step to the next plane, and a jump where the grey does not change.
+_SMALL_JUMP, _LARGE_JUMP = 6, 48
+
+
+@dataclass(frozen=True)
+class MatchCosts:
+    """best_views: the lowest costs that count, of so many sources; census_share: of the cost, the rest is ZNCC;
+    geometric_weight: cost of a pixel of disagreement with the depth of a source that has one; spacing: pixels between
+    the samples of a patch."""
+
+    best_views: int
+    census_share: float = 0.5
+    geometric_weight: float = 0.0
+    spacing: int = 1
+
+
+class MvsImage:
+    """One photo at one size: grey [H,W] float32 in 0..1 and its packed bytes. Raises DataError where they differ."""
+
+    def __init__(self, camera: Camera, grey: NDArray[np.float32]) -> None:
+        if grey.shape != (camera.height, camera.width):
+            raise DataError(f"MvsImage: grey {grey.shape} does not fit a {camera.width}x{camera.height} camera")
+        self.camera = camera
+        self.grey = np.ascontiguousarray(grey, np.float32)
+        self.intrinsics = [float(camera.fx), float(camera.fy), float(camera.cx), float(camera.cy)]
+        byte = np.clip(np.rint(self.grey * 255.0), 0, 255).astype(np.uint32)
+        right = np.concatenate([byte[:, 1:], byte[:, -1:]], axis=1)
+        below = np.concatenate([byte[1:], byte[-1:]])
+        across = np.concatenate([right[1:], right[-1:]])
+        self.quads = (byte | right << 8 | below << 16 | across << 24).view(np.int32)
+
+    def source_of(self, reference: MvsImage, planes: Planes | None = None):
+        """This photo as a source for `reference`, with its own hypotheses where they are to be compared."""
+        return cpu.module().MvsSource(self.quads, _warps(reference.camera, self.camera), planes)
+
+
+def _warps(reference: Camera, source: Camera) -> NDArray[np.float32]:
+    """[24]: A and b of math/mvs.h to the source, then back."""
+    rows = []
+    for a, b in ((reference, source), (source, reference)):
+        relative = b.cam_from_world @ a.world_from_cam
+        rows += [(b.K @ relative[:3, :3] @ np.linalg.inv(a.K)).ravel(), b.K @ relative[:3, 3]]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def _costs(costs: MatchCosts):
+    return cpu.module().MvsCosts(costs.best_views, costs.census_share, costs.geometric_weight, costs.spacing)
+
+
+def sweep(
+    reference: MvsImage, sources: Sequence, costs: MatchCosts, w_far: float, w_near: float, planes: int
+) -> tuple[Planes, NDArray[np.float32]]:
+    """Inverse depth of every pixel between w_far and w_near (1 / world units) from `planes` parallel planes.
+
+    Returns planes [H,W,4] and clarity [H,W] in 0..1, the gap to the second best minimum. Memory: 5 bytes a pixel and
+    plane. Raises DataError without a source or with an empty range.
+    """
+    if not sources or not 0 < w_far < w_near or planes < 4:
+        raise DataError(
+            f"sweep: {len(sources)} sources, {planes} planes from {w_far:g} to {w_near:g} cannot be searched"
+        )
+    m = cpu.module()
+    h, w = reference.grey.shape
+    volume = np.empty((h, w, planes), np.uint8)
+    m.sweep_planes(reference.grey, reference.intrinsics, list(sources), _costs(costs), w_far, w_near, volume)
+    out, clarity = np.empty((h, w, 4), np.float32), np.empty((h, w), np.float32)
+    scratch = np.empty(2 * volume.size, np.int16)
+    m.aggregate_sgm(reference.grey, volume, w_far, w_near, _SMALL_JUMP, _LARGE_JUMP, scratch, out, clarity)
+    return out, clarity
+
+
+def patch_match(
+    reference: MvsImage,
+    sources: Sequence,
+    costs: MatchCosts,
+    planes: Planes,
+    w_far: float,
+    w_near: float,
+    iterations: int,
+    seed: int,
+) -> None:
+    """Refine `planes` [H,W,4] in place; the cost of each pixel never rises."""
+    cpu.module().patch_match(
+        reference.grey, reference.intrinsics, list(sources), _costs(costs), w_far, w_near, iterations, seed, planes
+    )
+
+
+def check(
+    reference: MvsImage, sources: Sequence, planes: Planes, max_px: float, max_relative: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """How many sources (made with their planes) agree with each pixel [H,W], how many see something clearly in front
+    of its point, and how many see through it."""
+    counts = tuple(np.empty(reference.grey.shape, np.uint8) for _ in range(3))
+    cpu.module().check_depth(reference.grey, reference.intrinsics, list(sources), planes, max_px, max_relative, *counts)
+    return counts  # pyright: ignore[reportReturnType]

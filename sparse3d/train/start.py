@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run starts from, and keeps, so that a resumed run starts from the same: points, depth maps, virtual photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+
+import cv2
+import numpy as np
+import torch
+
+from sparse3d.scene.dense.start import dense_start
+from sparse3d.scene.dense.virtual import virtual_views
+from sparse3d.scene.depth_map import DepthMap
+from sparse3d.scene.extra_view import ExtraView
+from sparse3d.scene.init_splats import initial_points
+from sparse3d.scene.priors import Priors, load_priors
+from sparse3d.scene.records import Points, Scene
+from sparse3d.scene.triangulate import triangulate_points
+from sparse3d.train.config import RunConfig
+from sparse3d.train.few_views import FEW_PHOTOS
+from sparse3d.train.run_folder import RunFolder
+from sparse3d.train.tensor_file import read_tensors, write_tensors
+from sparse3d.train.terms.config import TermsConfig
+
+Progress = Callable[[str, float], None]
+_POINTS, _DEPTH = "points.safetensors", "depth.safetensors"
+# Virtual photos between the cameras, where a term asks for them.
+_VIRTUAL_COUNT = 24
+
+
+@dataclass(frozen=True)
+class Start:
+    """points: for the initial splats. notes: where they come from. depth_maps, extra_views: for the terms that are on,
+    else empty."""
+
+    points: Points
+    notes: tuple[str, ...]
+    depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
+    extra_views: tuple[ExtraView, ...] = ()
+
+
+def make_start(folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, progress: Progress | None) -> Start:
+    """Points and depth of the training photos alone, kept in the run folder. Raises as `initial_points` and
+    `load_priors` do."""
+    kept = _stored(folder, scene) if resume else None
+    if kept is None:
+        kept = _made(folder, scene, cfg, progress)
+        _store(folder, kept)
+    return Start(kept.points, kept.notes, kept.depth_maps, _virtual(kept, scene, cfg.train.terms))
+
+
+def _made(folder: RunFolder, scene: Scene, cfg: RunConfig, progress: Progress | None) -> Start:
+    wants_priors = cfg.scene.prior_depth is not None or cfg.scene.prior_normals is not None
+    if not _wants_dense(scene, cfg) and not wants_priors:
+        points, sentence = initial_points(scene, workdir=folder.path, progress=progress, seed=cfg.train.seed)
+        return Start(points, (sentence,))
+    sparse = triangulate_points(scene, None, folder.path, progress)
+    priors = load_priors(scene, cfg.scene, sparse, progress) if wants_priors else Priors()
+    dense = None
+    if _wants_dense(scene, cfg):
+        dense = dense_start(
+            scene, sparse, given=priors.depth_maps, count=cfg.scene.dense_points, margin=cfg.scene.surround,
+            progress=progress,
+        )  # fmt: skip
+    maps = dict(priors.depth_maps) if dense is None else dense.maps
+    for index, relative in priors.relative.items():
+        if index not in maps:
+            maps[index] = relative.as_depth_map()
+    if not _terms_read_depth(cfg.train.terms):
+        maps = {}
+    if dense is not None:
+        return Start(dense.points, (dense.sentence, *priors.notes), maps)
+    points, sentence = initial_points(scene, workdir=folder.path, progress=progress, seed=cfg.train.seed)
+    return Start(points, (sentence, *priors.notes), maps)
+
+
+def _wants_dense(scene: Scene, cfg: RunConfig) -> bool:
+    mode = cfg.scene.dense
+    if mode == "off" or len(scene.train) < 2:
+        return False
+    given = scene.points is not None and len(scene.points) > 0 and scene.camera_source == "given"
+    return mode == "on" or (len(scene.train) <= FEW_PHOTOS and not given)
+
+
+def _terms_read_depth(terms: TermsConfig) -> bool:
+    return max(terms.depth, terms.depth_pearson, terms.normal, terms.virtual) > 0.0
+
+
+def _virtual(start: Start, scene: Scene, terms: TermsConfig) -> tuple[ExtraView, ...]:
+    maps = {index: found for index, found in start.depth_maps.items() if found.metric}
+    if terms.virtual <= 0.0 or not maps:
+        return ()
+    photos = {}
+    for index, found in maps.items():
+        size = (found.camera.width, found.camera.height)
+        photos[index] = cv2.resize(scene.images.rgb8(index), size, interpolation=cv2.INTER_AREA)
+    return virtual_views(maps, photos, _VIRTUAL_COUNT)
+
+
+def _store(folder: RunFolder, start: Start) -> None:
+    present = {f.name: getattr(start.points, f.name) for f in fields(Points)}
+    arrays = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in present.items() if a is not None}
+    write_tensors(folder.file(_POINTS), arrays, {"kind": "initial points", "notes": list(start.notes)})
+    tensors, record = {}, {}
+    for index, found in start.depth_maps.items():
+        for name in ("depth", "confidence", "normal"):
+            tensors[f"{index}.{name}"] = torch.from_numpy(np.ascontiguousarray(getattr(found, name)))
+        record[str(index)] = found.metric
+    if tensors:
+        write_tensors(folder.file(_DEPTH), tensors, {"kind": "depth maps", "metric": record})
+
+
+def _stored(folder: RunFolder, scene: Scene) -> Start | None:
+    if not folder.file(_POINTS).is_file():
+        return None
+    tensors, record = read_tensors(folder.file(_POINTS))
+    if record.get("kind") != "initial points":
+        return None
+    points = Points(**{name: tensor.numpy() for name, tensor in tensors.items()})
+    maps = {}
+    if folder.file(_DEPTH).is_file():
+        tensors, found = read_tensors(folder.file(_DEPTH))
+        for name, metric in found["metric"].items():
+            depth = tensors[f"{name}.depth"].numpy()
+            camera = scene.cameras[int(name)].resized(depth.shape[1], depth.shape[0])
+            others = (tensors[f"{name}.{part}"].numpy() for part in ("confidence", "normal"))
+            maps[int(name)] = DepthMap(camera, depth, *others, metric=metric)
+    return Start(points, tuple(record["notes"]), maps)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The terms of one run: those whose weight is not 0, called as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sparse3d.kernels.workspace import AdamState
+from sparse3d.train.step import StepRendering
+from sparse3d.train.terms.config import active_terms
+from sparse3d.train.terms.table import TERMS
+from sparse3d.train.terms.term import OutputGradients, TermSetup, TermStep
+
+
+class ActiveTerms:
+    """The terms that are on, in the order of `WEIGHTS`. With none on, every call leaves everything as it is. Weights
+    without a class in `TERMS` are those of pictures beside the photos (`train.shot_plan`) and of `train.sharpness`."""
+
+    def __init__(self, setup: TermSetup) -> None:
+        self._terms = [TERMS[name](setup) for name in active_terms(setup.cfg) if name in TERMS.names()]
+
+    def needs_depth(self, progress: float, position: int | None) -> bool:
+        return any(term.needs_depth(progress, position) for term in self._terms)
+
+    def before_render(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> dict[str, Tensor]:
+        """The parameters to render."""
+        shown = dict(params)
+        for term in self._terms:
+            term.before_render(step, params, adam, shown)
+        return shown
+
+    def add_gradients(self, step: TermStep, rendering: StepRendering, gradients: OutputGradients) -> None:
+        for term in self._terms:
+            term.add_gradients(step, rendering, gradients)
+
+    def after_step(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> None:
+        # Backwards, so that what `before_render` changed last is given back first.
+        for term in reversed(self._terms):
+            term.after_step(step, params, adam)
+
+    def after_refine(self, params: Mapping[str, Tensor]) -> None:
+        for term in self._terms:
+            term.after_refine(params)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: tensor for term in self._terms for name, tensor in term.tensors().items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        for term in self._terms:
+            term.restore(tensors)

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All training terms: importing this module fills the table."""
+
+from __future__ import annotations
+
+from sparse3d.train.terms import depth, feature_smooth, floating, normal, opacity, shape, smooth, structured_dropout
+from sparse3d.train.terms.term import TERMS
+
+__all__ = ["TERMS", "depth", "feature_smooth", "floating", "normal", "opacity", "shape", "smooth", "structured_dropout"]
