@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from sparse3d.scene.sfm_database import Pair, PairMatches, Progress, extract, match, verified
 from sparse3d.scene.tilted import TiltedFeatures, match_tilted, on_planes, tilted_features
 
-# A pair with fewer verified matches than this is weak.
-WEAK = 100
+# A pair with fewer verified matches than this is weak, in the eyes of each search; tilted pictures give more.
+WEAK = {"affine": 100, "tilted": 300}
 # Which pairs have anything in common is looked up on small pictures; only those are then compared at full effort. Wrong
 # pairs have up to 17 matches on one plane there, right ones 27 and more (45 pairs of three scenes).
 _SMALL_SIDE, _SMALL_COUNT, _SMALL_TILT = 320, 6000, 4.0
@@ -30,10 +30,10 @@ _ON_PLANE_MIN, _MORE_MIN = 20, 15
 _ERROR_PX = 4.0
 
 
-def weak_pairs(table: Sequence[Sequence[Any]], mapped: Sequence[str]) -> list[Pair]:
-    """Those of the pairs [name, name, matches, verified] that are weak and have at least one photo to map."""
+def weak_pairs(table: Sequence[Sequence[Any]], mapped: Sequence[str], below: int) -> list[Pair]:
+    """Those of the pairs [name, name, matches, verified] with fewer verified than `below` and a photo to map."""
     wanted = set(mapped)
-    return [(a, b) for a, b, _, inliers in table if inliers < WEAK and (a in wanted or b in wanted)]
+    return [(a, b) for a, b, _, inliers in table if inliers < below and (a in wanted or b in wanted)]
 
 
 def affine_matches(job: dict[str, Any], folder: Path, pairs: Sequence[Pair], say: Progress) -> dict[Pair, PairMatches]:

@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 
 from sparse3d.scene.sfm_database import add_matches, extract, match, pair_table, pairs_to_match
 from sparse3d.scene.sfm_describe import describe
-from sparse3d.scene.sfm_weak import affine_matches, tilted_matches, weak_pairs
+from sparse3d.scene.sfm_weak import WEAK, affine_matches, tilted_matches, weak_pairs
 
 _FEW_PHOTOS = 12
 # Focal lengths tried for fewer than 6 photos without EXIF, over the longer side: phones' wide lens to a short tele.
@@ -72,7 +72,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     for kind, search in (("affine", affine_matches), ("tilted", tilted_matches)):
         if best["registered_mapped"] == len(mapped):
             break
-        weak = weak_pairs(pair_table(database), mapped)
+        weak = weak_pairs(pair_table(database), mapped, WEAK[kind])
         found = search(job, folder, weak, _say) if weak else {}
         if found:
             add_matches(job, database, found)

@@ -14,8 +14,8 @@ from sparse3d.scene.records import Scene
 from sparse3d.scene.two_view import GuidedOptions, explained
 from sparse3d.scene.undistort import undistort
 
-# Positions are rounded to this part of a pixel: one corner matched in several pairs then has one place.
-_GRID = 4.0
+# Sightings in the same cell of this many to a pixel are one: a corner that several pairs matched then has one place.
+_CELLS_PER_PX = 4.0
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,18 @@ def known_pairs(scene: Scene, cameras: Sequence[Camera], options: GuidedOptions)
         rows = np.flatnonzero(ok)
         index = np.stack([total[i] + np.arange(len(rows)), total[j] + np.arange(len(rows))], axis=1)
         for k, found in zip((i, j), seen, strict=True):
-            xy[k].append(np.rint(found[rows] * _GRID) / _GRID)
+            xy[k].append(found[rows])
             total[k] += len(rows)
         pairs.append((i, j))
         matched.append((index.astype(np.int32), points[rows]))
-    joined = tuple(np.concatenate(parts) if parts else np.zeros((0, 2)) for parts in xy)
+    joined = tuple(_gathered(np.concatenate(parts)) if parts else np.zeros((0, 2)) for parts in xy)
     return KnownPairs(joined, tuple(pairs), tuple(matched))
+
+
+def _gathered(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Every sighting [N,2] moved to the first one in its cell."""
+    _, first, cell = np.unique(np.rint(xy * _CELLS_PER_PX), axis=0, return_index=True, return_inverse=True)
+    return xy[first[cell.reshape(-1)]]
 
 
 def _through(scene: Scene, k: int, camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64]:

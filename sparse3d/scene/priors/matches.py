@@ -82,10 +82,10 @@ def read_matches(path: Path, names: Sequence[str]) -> tuple[Matches, tuple[str, 
         if a is not None and b is not None and a != b and good.any():
             kept.append(MatchedPair(a, b, pair.xy[good], pair.size_a, pair.size_b))
     if not kept:
-        first = (
-            f"; its first pair is {pairs[0].a} and {pairs[0].b}, the scene's first photo {names[0]}" if pairs else ""
+        first = f"; its first pair is {pairs[0].a} and {pairs[0].b}" if pairs else ""
+        raise DataError(
+            f"--prior-matches {path}: holds no match between two photos of the scene (the first is {names[0]}){first}"
         )
-        raise DataError(f"--prior-matches {path}: holds no match between two photos of the scene{first}")
     kept.sort(key=lambda pair: (pair.a, pair.b))
     digest = hashlib.sha256()
     for pair in kept:
