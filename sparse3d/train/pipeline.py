@@ -23,6 +23,8 @@ from sparse3d.scene.load import load_scene
 from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
+from sparse3d.train.align_test import aligned_scores
+from sparse3d.train.camera_opt import refines_poses
 from sparse3d.train.compare import compare_picture, spread
 from sparse3d.train.config import RunConfig, binding_values, check_resumable
 from sparse3d.train.coverage import coverage
@@ -132,6 +134,8 @@ def _train_and_write(
         metrics = metrics_record(scene, cfg, evaluated, backend)
         path, metrics["coverage"] = write_coverage(folder, refined, result, cfg)
         yield Saved(finished.step, "coverage", path)
+        if scene.camera_source != "given" and scene.test:
+            metrics |= aligned_record(scene, result, cfg, evaluated, lpips)
         metrics["seconds"] = {
             "total": round(time.perf_counter() - began, 3),
             "init": round(init_seconds, 3),
@@ -197,7 +201,7 @@ def write_coverage(folder: RunFolder, scene: Scene, splats: Splats, cfg: RunConf
 
 def _refined(folder: RunFolder, scene: Scene, cfg: RunConfig) -> Scene:
     """The scene with its training cameras as the run refined them, where that was asked for."""
-    if not cfg.train.camera_opt.enabled:
+    if not refines_poses(cfg.train.camera_opt, scene.camera_source):
         return scene
     poses = checkpoints.load(folder.path).extra["cameras.poses"].numpy()
     cameras = list(scene.cameras)
@@ -252,6 +256,21 @@ def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: 
     if evaluated.psnr_full is not None:
         record |= {"psnr_full": evaluated.psnr_full, "ssim_full": evaluated.ssim_full}
     return record
+
+
+def aligned_record(
+    scene: Scene, splats: Splats, cfg: RunConfig, evaluated: Evaluated, lpips: Lpips | None
+) -> dict[str, Any]:
+    """What metrics.json holds besides where the cameras were estimated: the scores with each held-out camera moved to
+    where the frozen splats fit its photo best, as `psnr_aligned` and so on, and in each row of per_view."""
+    scores, _ = aligned_scores(scene, splats, cfg.train, lpips)
+    names = ("psnr", "ssim", "lpips")
+    rows = [
+        {**row, **{f"{name}_aligned": moved[name] for name in names if name in moved}}
+        for row, moved in zip(evaluated.per_view, scores.per_view, strict=True)
+    ]
+    values = {"psnr": scores.psnr, "ssim": scores.ssim, "lpips": scores.lpips}
+    return {f"{name}_aligned": value for name, value in values.items()} | {"per_view": rows}
 
 
 def peak_rss_mb() -> float | None:

@@ -195,7 +195,7 @@ def test_few_photos_train_with_their_settings_and_say_so(run_config: RunConfig, 
 
 
 def test_refined_cameras_are_written(run_config: RunConfig, tmp_path: Path):
-    train = replace(run_config.train, camera_opt=CameraOptConfig(enabled=True, start=0.0))
+    train = replace(run_config.train, camera_opt=CameraOptConfig(enabled="on", start=0.0))
     run(replace(run_config, train=train), tmp_path / "run")
     cameras = json.loads((tmp_path / "run" / "cameras.json").read_text())["cameras"]
     for camera, given in zip(cameras, tiny.cameras()):
