@@ -57,7 +57,7 @@ class _Search:
         self.all = splats
         self.rows = torch.arange(splats.num_splats)
         self.left = splats
-        self.counts = dict.fromkeys(CRITERIA, 0)
+        self.counts: dict[str, int] = dict.fromkeys(CRITERIA, 0)
 
     def drop(self, criterion: str, mask: Tensor) -> int:
         """Remove those of `left` where mask holds; returns how many. The last splats stay."""

@@ -79,7 +79,7 @@ def test_matches_are_complete_and_right(dense: Dense) -> None:
         assert found.rgb.shape == (180, 240, 3)
         sure = sure_pixels(found)
         assert sure.mean() > 0.7
-        error = error_of(1 / found.planes[..., 0], dense.truth[index])[sure]
+        error = error_of(np.float32(1) / found.planes[..., 0], dense.truth[index])[sure]
         assert np.median(error) < 0.25 * CLOSE
         assert (error < CLOSE).mean() > 0.95
 
@@ -229,7 +229,9 @@ def test_threads_change_no_bit(tmp_path: Path) -> None:
 def test_dense_start_says_what_it_found(tmp_path: Path) -> None:
     scene = board_scene.write_scene(tmp_path, board_scene.cameras(2, size=(128, 96)))
     stages: list[tuple[str, float]] = []
-    start = dense_start(scene, None, count=1500, margin=0.3, progress=lambda what, f: stages.append((what, f)))
+    start = dense_start(
+        scene, None, spacing_px=2.0, count=1500, margin=0.3, progress=lambda what, f: stages.append((what, f))
+    )
     assert start is not None
     assert start.points.oriented
     assert set(start.maps) == set(start.photos) == {0, 1}
@@ -240,7 +242,7 @@ def test_dense_start_says_what_it_found(tmp_path: Path) -> None:
     fractions = [fraction for _, fraction in stages]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    bare = dense_start(scene, None, count=1500, margin=0.0)
+    bare = dense_start(scene, None, spacing_px=2.0, count=1500, margin=0.0)
     assert bare is not None
     assert "guessed" not in bare.sentence
     assert len(bare.points) < len(start.points)
@@ -253,9 +255,9 @@ def test_photos_that_share_nothing_give_no_dense_start(tmp_path: Path) -> None:
     away[1] = type(away[1])(96, 72, away[1].fx, away[1].fy, 48, 36, turned)
     scene = board_scene.write_scene(tmp_path / "away", away)
     assert match_photos(scene, None) == {}
-    assert dense_start(scene, None, count=1000, margin=0.3) is None
+    assert dense_start(scene, None, spacing_px=2.0, count=1000, margin=0.3) is None
     scene = board_scene.write_scene(tmp_path / "other", board_scene.cameras(2, size=(96, 72)), seeds=(5, 50))
-    assert dense_start(scene, None, count=1000, margin=0.3) is None
+    assert dense_start(scene, None, spacing_px=2.0, count=1000, margin=0.3) is None
 
 
 def test_given_depth_fills_what_was_not_matched(dense: Dense) -> None:

@@ -20,7 +20,7 @@ from sparse3d.train.config import DensityConfig, RunConfig, ScheduleConfig, Trai
 from sparse3d.train.events import Finished, Started, Stepped
 from sparse3d.train.pipeline import run_training
 from sparse3d.train.run_folder import open_run
-from sparse3d.train.start import Start, make_start
+from sparse3d.train.start import Start, kept_start
 from sparse3d.train.tensor_file import read_tensors
 from sparse3d.train.terms.config import TermsConfig
 from sparse3d.train.views import evaluation_background, mean_colour
@@ -73,7 +73,7 @@ def start_of(cfg: RunConfig, out: Path, *, resume: bool) -> Start:
             if not resume:
                 # A folder with a config is a run that can go on.
                 (out / "config.toml").write_text("")
-            return make_start(opened, scene, cfg, resume, None)
+            return kept_start(opened, scene, cfg, resume, None)
     finally:
         scene.images.close()
 
