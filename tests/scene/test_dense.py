@@ -174,7 +174,7 @@ def test_more_or_fewer_points(dense: Dense) -> None:
 
 
 def test_colours_are_those_of_the_photos(dense: Dense) -> None:
-    points = fuse(dense.maps, dense.rgb, FuseConfig(count=60_000, filled_step=0))
+    points = fuse(dense.maps, dense.rgb, FuseConfig(spacing_px=1.0, count=60_000, filled_step=0))
     xy, _ = dense.scene.cameras[0].project(points.xyz[:2000].astype(np.float64))
     column, row = np.floor(xy).astype(int).T
     # The first points are the first photo's own.
