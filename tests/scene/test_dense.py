@@ -174,7 +174,7 @@ def test_more_or_fewer_points(dense: Dense) -> None:
 
 
 def test_colours_are_those_of_the_photos(dense: Dense) -> None:
-    points = fuse(dense.maps, dense.rgb, FuseConfig(count=60_000, filled_step=0))
+    points = fuse(dense.maps, dense.rgb, FuseConfig(spacing_px=1.0, count=60_000, filled_step=0))
     xy, _ = dense.scene.cameras[0].project(points.xyz[:2000].astype(np.float64))
     column, row = np.floor(xy).astype(int).T
     # The first points are the first photo's own.
@@ -229,7 +229,9 @@ def test_threads_change_no_bit(tmp_path: Path) -> None:
 def test_dense_start_says_what_it_found(tmp_path: Path) -> None:
     scene = board_scene.write_scene(tmp_path, board_scene.cameras(2, size=(128, 96)))
     stages: list[tuple[str, float]] = []
-    start = dense_start(scene, None, count=1500, margin=0.3, progress=lambda what, f: stages.append((what, f)))
+    start = dense_start(
+        scene, None, spacing_px=2.0, count=1500, margin=0.3, progress=lambda what, f: stages.append((what, f))
+    )
     assert start is not None
     assert start.points.oriented
     assert set(start.maps) == set(start.photos) == {0, 1}
@@ -240,7 +242,7 @@ def test_dense_start_says_what_it_found(tmp_path: Path) -> None:
     fractions = [fraction for _, fraction in stages]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    bare = dense_start(scene, None, count=1500, margin=0.0)
+    bare = dense_start(scene, None, spacing_px=2.0, count=1500, margin=0.0)
     assert bare is not None
     assert "guessed" not in bare.sentence
     assert len(bare.points) < len(start.points)
@@ -253,9 +255,9 @@ def test_photos_that_share_nothing_give_no_dense_start(tmp_path: Path) -> None:
     away[1] = type(away[1])(96, 72, away[1].fx, away[1].fy, 48, 36, turned)
     scene = board_scene.write_scene(tmp_path / "away", away)
     assert match_photos(scene, None) == {}
-    assert dense_start(scene, None, count=1000, margin=0.3) is None
+    assert dense_start(scene, None, spacing_px=2.0, count=1000, margin=0.3) is None
     scene = board_scene.write_scene(tmp_path / "other", board_scene.cameras(2, size=(96, 72)), seeds=(5, 50))
-    assert dense_start(scene, None, count=1000, margin=0.3) is None
+    assert dense_start(scene, None, spacing_px=2.0, count=1000, margin=0.3) is None
 
 
 def test_given_depth_fills_what_was_not_matched(dense: Dense) -> None:
