@@ -23,6 +23,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("doctor", "", "Print versions and back ends, and test every kernel on this machine."),
     "bench step": Command("bench_step", "", "Time one training step, stage by stage."),
     "bench train": Command("bench_train", "SCENE", "Time a training run until it reaches a PSNR."),
+    "bench depth": Command("bench_depth", "SCENE", "Compare dense depth of few photos with truth and with OpenCV's."),
     "bench quality": Command(
         "bench_quality", "SCENE...", "Measure by a published protocol of few views, over several seeds."
     ),

@@ -27,7 +27,8 @@ from sparse3d.train.tensor_file import read_tensors, write_tensors
 from sparse3d.train.terms.config import TermsConfig
 
 Progress = Callable[[str, float], None]
-_POINTS, _DEPTH = "points.safetensors", "depth.safetensors"
+# Not points.safetensors: that is the triangulation, which a run that was killed early has left.
+_POINTS, _DEPTH = "start.safetensors", "depth.safetensors"
 # Virtual photos between the cameras, where a term asks for them.
 _VIRTUAL_COUNT = 24
 
@@ -114,9 +115,6 @@ def _virtual(start: Start, scene: Scene, terms: TermsConfig) -> tuple[ExtraView,
 
 
 def _store(folder: RunFolder, start: Start) -> None:
-    present = {f.name: getattr(start.points, f.name) for f in fields(Points)}
-    arrays = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in present.items() if a is not None}
-    write_tensors(folder.file(_POINTS), arrays, {"kind": "initial points", "notes": list(start.notes)})
     tensors, record = {}, {}
     for index, found in start.depth_maps.items():
         for name in ("depth", "confidence", "normal"):
@@ -124,6 +122,10 @@ def _store(folder: RunFolder, start: Start) -> None:
         record[str(index)] = found.metric
     if tensors:
         write_tensors(folder.file(_DEPTH), tensors, {"kind": "depth maps", "metric": record})
+    # The points last: where they are, the depth is.
+    present = {f.name: getattr(start.points, f.name) for f in fields(Points)}
+    arrays = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in present.items() if a is not None}
+    write_tensors(folder.file(_POINTS), arrays, {"kind": "initial points", "notes": list(start.notes)})
 
 
 def _stored(folder: RunFolder, scene: Scene) -> Start | None:

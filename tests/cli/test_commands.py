@@ -295,6 +295,38 @@ def test_bench_step_of_a_run(trained: Path, scene: Path, capsys: pytest.CaptureF
     assert "ratio" not in values
 
 
+def test_bench_depth_beside_opencv(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "depth", scene, "--views", "6,8,10", "--max-side", "240"]
+    values = json.loads(run(capsys, *words, "--json").out)
+    assert values["truth"] == "files"
+    assert values["groups"] == [["images/view_06.jpg", "images/view_08.jpg", "images/view_10.jpg"]]
+    every, sure, opencv = values["methods"]
+    assert every["complete"] > 0.95
+    assert 0.4 < sure["complete"] < every["complete"]
+    for found in (every, sure):
+        assert found["within_1"] > 0.3
+        assert found["within_5"] > 0.4
+    assert sure["median_error"] <= every["median_error"] < 0.02
+    # Of the pair's pictures, not of noise: another method comes to the same depths.
+    assert opencv["complete"] > 0.2
+    assert opencv["median_error"] < 0.05
+    table = run(capsys, *words, "--truth", "none").out.splitlines()
+    assert table[0].split() == [
+        "method",
+        "complete",
+        "median",
+        "error",
+        "within",
+        "1",
+        "%",
+        "within",
+        "5",
+        "%",
+        "seconds",
+    ]
+    assert [row.split("  ")[0] for row in table[1:]] == [found["method"] for found in values["methods"]]
+
+
 def test_doctor_finds_every_kernel_right(capsys: pytest.CaptureFixture[str]) -> None:
     result = run(capsys, "doctor", "--json")
     report = json.loads(result.out)

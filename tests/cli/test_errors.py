@@ -143,6 +143,8 @@ CASES: dict[str, Callable[[Path], Words]] = {
     "data get bad checksum": lambda tmp: ["data", "get", "https://example.com/a.zip", "--sha256", "abc"],
     "data get full folder": lambda tmp: ["data", "get", "fox", "--out", text(tmp / "f", "").parent],
     "data get checksum of a name": lambda tmp: ["data", "get", "fox", "--sha256", "0" * 64],
+    "bench depth views": lambda tmp: ["bench", "depth", make_scene(tmp / "s"), "--views", "0,99"],
+    "bench depth no file": lambda tmp: ["bench", "depth", make_scene(tmp / "s"), "--views", "0,1", "--truth", "files"],
     "bench step size": lambda tmp: ["bench", "step", "--scene", make_scene(tmp / "s"), "--size", "30x24"],
     "bench step no splats": lambda tmp: ["bench", "step", "--splats", "0"],
     "bench train nothing held out": lambda tmp: ["bench", "train", make_scene(tmp / "s")],

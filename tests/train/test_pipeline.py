@@ -136,7 +136,7 @@ def test_a_stopped_run_resumes_with_its_own_points(run_config: RunConfig, tmp_pa
     assert (events[-1].reason, events[-1].step) == ("stopped", 10)
     assert (tmp_path / "parts" / "splat.ply").is_file()
     assert not (tmp_path / "parts" / "metrics.json").exists()
-    assert (tmp_path / "parts" / "points.safetensors").is_file()
+    assert (tmp_path / "parts" / "start.safetensors").is_file()
     with pytest.raises(UsageError, match=r"cannot resume with other settings .*\(scene\.downscale\)"):
         run(replace(run_config, scene=replace(run_config.scene, downscale=2.0)), tmp_path / "parts", resume=True)
     with pytest.raises(UsageError, match=r"cannot resume with other settings .*\(seed\)"):
@@ -152,14 +152,14 @@ def test_a_stopped_run_resumes_with_its_own_points(run_config: RunConfig, tmp_pa
 def test_a_run_killed_before_its_first_checkpoint_begins_with_the_stored_points(run_config: RunConfig, tmp_path: Path):
     out = tmp_path / "run"
     run(run_config, out)
-    stored, _ = read_tensors(out / "points.safetensors")
+    stored, _ = read_tensors(out / "start.safetensors")
     for name in ("checkpoint.safetensors", "splat.ply"):
         (out / name).unlink()
     moved = tmp_path / "moved.ply"
     shutil.copy(run_config.scene.points or "", moved)
     events, _ = run(run_config, out, resume=True)
     assert events[0].step == 0
-    assert torch.equal(read_tensors(out / "points.safetensors")[0]["xyz"], stored["xyz"])
+    assert torch.equal(read_tensors(out / "start.safetensors")[0]["xyz"], stored["xyz"])
     assert (out / "splat.ply").is_file()
 
 

@@ -21,7 +21,7 @@ from sparse3d.train.events import Finished, Started, Stepped
 from sparse3d.train.pipeline import run_training
 from sparse3d.train.run_folder import open_run
 from sparse3d.train.start import Start, kept_start
-from sparse3d.train.tensor_file import read_tensors
+from sparse3d.train.tensor_file import read_tensors, write_tensors
 from sparse3d.train.terms.config import TermsConfig
 from sparse3d.train.views import evaluation_background, mean_colour
 from tests.scene import board_scene
@@ -114,6 +114,26 @@ def test_a_resumed_run_starts_from_what_was_kept(
         np.testing.assert_array_equal(a.weight, b.weight)
 
 
+def test_a_start_whose_writing_was_cut_off_is_made_again(
+    cfg: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between its two files: the run must not go on without its depth."""
+    written = []
+
+    def cut_off(path: Path, *args: object) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        write_tensors(path, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(starts, "write_tensors", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            start_of(cfg, tmp_path / "r", resume=False)
+    assert written
+    assert set(start_of(cfg, tmp_path / "r", resume=True).depth_maps) == {0, 1, 2}
+
+
 def test_depth_is_kept_only_for_terms_that_read_it(cfg: RunConfig, tmp_path: Path) -> None:
     without = replace(cfg, train=replace(cfg.train, terms=TermsConfig()))
     start = start_of(without, tmp_path / "r", resume=False)
@@ -133,7 +153,7 @@ def test_a_stopped_and_resumed_run_with_depth_ends_with_the_same_bits(cfg: RunCo
     assert isinstance(stopped[-1], Finished)
     assert stopped[-1].reason == "stopped"
     run(cfg, tmp_path / "parts", resume=True)
-    for name in ("points.safetensors", "depth.safetensors", "checkpoint.safetensors"):
+    for name in ("start.safetensors", "depth.safetensors", "checkpoint.safetensors"):
         (left, _), (right, _) = (read_tensors(tmp_path / part / name) for part in ("whole", "parts"))
         assert left.keys() == right.keys()
         for key, tensor in left.items():
