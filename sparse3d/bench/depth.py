@@ -145,7 +145,8 @@ def _methods(scene: Scene) -> dict[str, tuple[dict[int, NDArray[np.float32]], fl
 def _relative_error(depth: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float64]:
     """[N] of the pixels with truth, infinite without a depth; at the size of the truth."""
     if depth.shape != truth.shape:
-        depth = cv2.resize(depth, truth.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        resized = cv2.resize(depth, truth.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        depth = resized.astype(np.float32, copy=False)
     known = truth > 0
     error = np.abs(depth[known].astype(np.float64) / truth[known] - 1.0)
     return np.where(depth[known] > 0, error, np.inf)

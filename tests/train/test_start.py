@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_a_start_whose_writing_was_cut_off_is_made_again(
     """Killed between its two files: the run must not go on without its depth."""
     written = []
 
-    def cut_off(path: Path, *args: object) -> None:
+    def cut_off(path: Path, *args: Any) -> None:
         if written:
             raise KeyboardInterrupt
         written.append(path)
