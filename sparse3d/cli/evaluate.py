@@ -56,6 +56,7 @@ def main(words: Sequence[str]) -> int:
 
 def _held_out(args: Args, cfg: RunConfig) -> dict[str, Any]:
     from sparse3d import formats
+    from sparse3d.train.align_test import aligned_scores
     from sparse3d.train.evaluate import evaluate, image_renderer
     from sparse3d.train.views import evaluation_background
 
@@ -72,10 +73,14 @@ def _held_out(args: Args, cfg: RunConfig) -> dict[str, Any]:
         render_image = image_renderer(splats, evaluation_background(scene, cfg.train), cfg.train.backend)
         with Bar("comparing") as bar:
             bar.show(None, f"{len(scene.test)} photos")
-            scores = evaluate(scene, scene.test, render_image, _lpips(args))
+            lpips = _lpips(args)
+            values = _values(evaluate(scene, scene.test, render_image, lpips))
+            if scene.camera_source != "given":
+                moved, _ = aligned_scores(scene, splats, cfg.train, lpips)
+                values |= {f"{name}_aligned": getattr(moved, name) for name in ("psnr", "ssim", "lpips")}
     finally:
         scene.images.close()
-    return {"run": str(args.run), "held_out": len(scene.test), "num_splats": splats.num_splats, **_values(scores)}
+    return {"run": str(args.run), "held_out": len(scene.test), "num_splats": splats.num_splats, **values}
 
 
 def _leave_one_out(args: Args, cfg: RunConfig) -> dict[str, Any]:
@@ -149,6 +154,10 @@ def _print(result: dict[str, Any]) -> None:
     rows = [("photo", "PSNR", "SSIM", "LPIPS")]
     for name, view in [*((view["name"], view) for view in result["per_view"]), ("mean", result)]:
         rows.append((name, _number(view, "psnr", ".2f"), _number(view, "ssim", ".4f"), _number(view, "lpips", ".4f")))
+    if result.get("psnr_aligned") is not None:
+        moved = {name: result[f"{name}_aligned"] for name in ("psnr", "ssim", "lpips")}
+        values = _number(moved, "psnr", ".2f"), _number(moved, "ssim", ".4f"), _number(moved, "lpips", ".4f")
+        rows.append(("mean, cameras aligned", *values))
     print(aligned(rows))
 
 

@@ -57,6 +57,11 @@ class MvsImage:
         return cpu.module().MvsSource(self.quads, _warps(reference.camera, self.camera), planes)
 
 
+def sources_max() -> int:
+    """Sources that one call takes at most."""
+    return cpu.module().mvs_sources_max
+
+
 def _warps(reference: Camera, source: Camera) -> NDArray[np.float32]:
     """[24]: A and b of math/mvs.h to the source, then back."""
     rows = []

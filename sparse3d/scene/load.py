@@ -17,6 +17,7 @@ from sparse3d.scene.masks import find_masks
 from sparse3d.scene.parsers import PARSERS, SceneParser, Work
 from sparse3d.scene.photo_files import decode, looks_complete, photo_info
 from sparse3d.scene.priors import check_prior_paths
+from sparse3d.scene.priors.matches import Matches, read_matches
 from sparse3d.scene.records import ParsedScene, Photo, Points, Scene
 from sparse3d.scene.undistort import is_distorted, pinhole_camera
 from sparse3d.scene.views import Split, split_views
@@ -52,10 +53,14 @@ def load_scene(
         test=cfg.test,
     )
     notes += (split.note,)
+    matches = None
+    if cfg.prior_matches is not None:
+        matches, more = read_matches(cfg.prior_matches, [p.name for p in photos])
+        notes += more
     source = "given"
     points = parsed.points
     if all(photo.camera is None for photo in photos):
-        photos, split, points, source, more = _with_reconstruction(photos, split, cfg, workdir, progress)
+        photos, split, points, source, more = _with_reconstruction(photos, split, cfg, matches, workdir, progress)
         notes += more
     elif points is not None:
         points, more = _without_leak(points, parsed, split)
@@ -79,6 +84,7 @@ def load_scene(
         camera_source=source,
         has_masks=any(p.mask_path is not None or p.alpha_is_mask for p in photos),
         notes=notes,
+        matches=matches,
     )
 
 
@@ -193,7 +199,12 @@ def _without_leak(points: Points, parsed: ParsedScene, split: Split) -> tuple[Po
 
 
 def _with_reconstruction(
-    photos: tuple[Photo, ...], split: Split, cfg: SceneConfig, workdir: Path | None, progress: Progress | None
+    photos: tuple[Photo, ...],
+    split: Split,
+    cfg: SceneConfig,
+    matches: Matches | None,
+    workdir: Path | None,
+    progress: Progress | None,
 ) -> tuple[tuple[Photo, ...], Split, Points, str, tuple[str, ...]]:
     """Cameras and points by structure from motion. Photos that neither train nor test are left out, and so are those
     that could not be placed; the split is renumbered."""
@@ -204,7 +215,7 @@ def _with_reconstruction(
     photos = tuple(replace(photos[i], upright=True) for i in used)
     train = {used.index(i) for i in split.train}
     settings = SfmConfig(seed=cfg.seed, cameras="all" if cfg.views == "all" else "train")
-    result = reconstruct(photos, sorted(train), settings, workdir, progress)
+    result = reconstruct(photos, sorted(train), settings, workdir, progress, matches)
     kept = [k for k, photo in enumerate(photos) if photo.name in result.cameras]
     placed = tuple(replace(photos[k], camera=result.cameras[photos[k].name]) for k in kept)
     renumbered = replace(

@@ -15,6 +15,7 @@ from sparse3d.errors import DataError
 
 if TYPE_CHECKING:
     from sparse3d.scene.images import ImageStore
+    from sparse3d.scene.priors.matches import Matches
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Scene:
 
     cameras: pinhole (undistorted), at the size trained on. images: lazy store; `images[i]` float32 [H,W,3] in 0..1,
     `images.mask(i)` float32 [H,W] or None (1 = counts). train, test: indices, disjoint. camera_source: "given",
-    "sfm_train" or "sfm_all". points: initial points, from training photos only, or None.
+    "sfm_train" or "sfm_all". points: initial points, from training photos only, or None. matches: the user's own.
     """
 
     kind: str
@@ -104,6 +105,7 @@ class Scene:
     camera_source: str = "given"
     has_masks: bool = False
     notes: tuple[str, ...] = field(default=())
+    matches: Matches | None = None
 
     @property
     def extent(self) -> float:

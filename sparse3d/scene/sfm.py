@@ -25,17 +25,18 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.scene.lens import group_lenses
 from sparse3d.scene.masks import read_mask
 from sparse3d.scene.photo_files import composite, decode, photo_info
+from sparse3d.scene.priors.matches import Matches
 from sparse3d.scene.records import Photo, Points
 
 Progress = Callable[[str, float], None]
-_VERSION = 1
+_VERSION = 2
 _TABLE_PAIRS_MAX = 28
 
 
@@ -91,9 +92,11 @@ def reconstruct(
     cfg: SfmConfig | None = None,
     workdir: Path | None = None,
     progress: Progress | None = None,
+    matches: Matches | None = None,
 ) -> SfmResult:
     """Cameras of `photos` and points of those at the positions `train`.
 
+    matches: the user's own, used beside those found here.
     workdir: the run folder; the result is kept in its `sfm` folder and taken from there when photos and settings are
     the same. Raises DataError, with the matches of the pairs, where fewer than 60 % of the training photos (or fewer
     than two) can be placed, fewer than 50 points are found, or they are seen under no angle; also where the child
@@ -108,24 +111,31 @@ def reconstruct(
         )
     with tempfile.TemporaryDirectory(prefix="sparse3d-sfm-") as scratch:
         store = Path(workdir) / "sfm" if workdir is not None else Path(scratch) / "sfm"
-        key = _key(photos, train, cfg)
+        key = _key(photos, train, cfg, matches)
         found = _stored(store, key)
         if found is None:
-            found = _run_child(photos, train, cfg, Path(scratch), progress)
+            found = _run_child(photos, train, cfg, matches, Path(scratch), progress)
             found["key"] = key
             _store(store, Path(scratch), found)
         return _result(photos, train, cfg, found, store)
 
 
 def _run_child(
-    photos: Sequence[Photo], train: Sequence[int], cfg: SfmConfig, folder: Path, progress: Progress
+    photos: Sequence[Photo],
+    train: Sequence[int],
+    cfg: SfmConfig,
+    matches: Matches | None,
+    folder: Path,
+    progress: Progress,
 ) -> dict[str, Any]:
-    job = _job(photos, train, cfg, folder, progress)
+    job = _job(photos, train, cfg, matches, folder, progress)
     job_path = folder / "job.json"
     job_path.write_text(json.dumps(job), encoding="utf-8")
     log_path = folder / "log.txt"
     package_root = str(Path(__file__).resolve().parents[2])
     environment = dict(os.environ)
+    # One thread a product: the worker compares many pairs at once itself.
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
     with log_path.open("wb") as log:
         child = subprocess.Popen(
@@ -193,7 +203,12 @@ def _report(line: bytes, progress: Progress) -> None:
 
 
 def _job(
-    photos: Sequence[Photo], train: Sequence[int], cfg: SfmConfig, folder: Path, progress: Progress
+    photos: Sequence[Photo],
+    train: Sequence[int],
+    cfg: SfmConfig,
+    matches: Matches | None,
+    folder: Path,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Writes the photos (upright, sRGB, at the working size) and masks, and says what is to be done with them."""
     (folder / "photos").mkdir()
@@ -226,12 +241,32 @@ def _job(
         "photos": entries,
         "lenses": [asdict(lens) for lens in lenses],
         "masks": any_mask,
+        "matches": _given_matches(photos, sizes, matches, folder),
         "cameras": cfg.cameras,
         "fixed_below": cfg.fixed_below,
         "seed": cfg.seed,
         "threads": cfg.threads,
         "folder": str(folder),
     }
+
+
+def _given_matches(
+    photos: Sequence[Photo], sizes: Sequence[tuple[int, int]], matches: Matches | None, folder: Path
+) -> list[tuple[str, str]]:
+    """Writes the user's matches in pixels of the working photos; returns the pairs of files."""
+    position = {photo.name: k for k, photo in enumerate(photos)}
+    own = [photo_info(photo.path).size(photo.upright is not False) for photo in photos]
+    pairs, arrays = [], {}
+    for pair in () if matches is None else matches.pairs:
+        if pair.a not in position or pair.b not in position:
+            continue
+        i, j = position[pair.a], position[pair.b]
+        xy = pair.pixels(sizes[i], sizes[j], own[i], own[j])
+        arrays[f"xy_{len(pairs)}"] = np.ascontiguousarray(np.concatenate(xy, axis=1))
+        pairs.append((f"{i:05d}.jpg", f"{j:05d}.jpg"))
+    if pairs:
+        save_file(arrays, folder / "matches.safetensors")
+    return pairs
 
 
 def _write(path: Path, pixels: np.ndarray, options: list[int]) -> None:
@@ -321,14 +356,16 @@ def _camera(photo: Photo, entry: dict[str, Any]) -> Camera:
     return camera.resized(*photo_info(photo.path).size(photo.upright is not False))
 
 
-def _key(photos: Sequence[Photo], train: Sequence[int], cfg: SfmConfig) -> str:
+def _key(photos: Sequence[Photo], train: Sequence[int], cfg: SfmConfig, matches: Matches | None) -> str:
     """A digest of the photos (name, size, time of the file), which of them train, and the settings."""
     files = []
     for photo in photos:
         stat = photo.path.stat()
         files.append([photo.name, stat.st_size, stat.st_mtime_ns, str(photo.mask_path), photo.upright is not False])
     settings = {k: v for k, v in asdict(cfg).items() if k not in ("threads", "timeout_s")}
-    return hashlib.sha256(json.dumps([_VERSION, files, sorted(train), settings]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([_VERSION, files, sorted(train), settings, matches.digest if matches else None]).encode()
+    ).hexdigest()
 
 
 def _stored(store: Path, key: str) -> dict[str, Any] | None:

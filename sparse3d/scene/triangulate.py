@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Initial points from photos with known poses, from the TRAINING photos only.
 
-Features of the undistorted photos are matched along the epipolar lines of the known poses, joined to tracks, and every
-track's point is refined on its reprojection error. The result is the same bits for the same photos and poses.
+Features of the undistorted photos are matched along the epipolar lines of the known poses, joined to tracks (with the
+user's own matches, where there are any), and every track's point is refined on its reprojection error. The result is
+the same bits for the same photos and poses.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sparse3d.camera import Camera
 from sparse3d.scene.features import Features, detect
 from sparse3d.scene.frustum import view_pairs
 from sparse3d.scene.neighbours import nearest_distances
+from sparse3d.scene.priors.known_pairs import known_pairs
 from sparse3d.scene.records import Points, Scene
 from sparse3d.scene.tracks import CameraArrays, Observations, consensus, refine, widest_angle_deg
 from sparse3d.scene.two_view import GuidedOptions, match_guided, verify
@@ -98,22 +100,25 @@ def _triangulate(scene: Scene, cfg: TriangulateConfig, progress: Progress) -> Po
     photos = scene.images.resized(scene.train, cameras)
     pairs = view_pairs(cameras, len(cameras) if few else cfg.pairs_per_photo)
     options = GuidedOptions(band_px=cfg.band_px, ratio=cfg.ratio, angle_min_deg=0.5 * cfg.angle_min)
+    given = known_pairs(scene, cameras, options)
     cv_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         with ThreadPoolExecutor(max_workers=max(1, cfg.threads)) as pool:
 
-            def find(k: int) -> tuple[Features, NDArray[np.float32]]:
+            def find(k: int) -> tuple[Features, NDArray[np.float32], NDArray[np.bool_]]:
                 rgb, mask = photos.rgb8(k), _feature_mask(photos.mask(k))
                 grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
                 found = detect(grey, contrast=cfg.contrast, count_max=cfg.features_max, mask=mask)
-                return found, _colours(rgb, found)
+                return found, _colours(rgb, np.concatenate([found.xy, given.xy[k]])), _kept(mask, given.xy[k])
 
             features: list[Features] = []
             colours: list[NDArray[np.float32]] = []
-            for k, (found, colour) in enumerate(pool.map(find, range(len(cameras)))):
+            kept: list[NDArray[np.bool_]] = []
+            for k, (found, colour, inside) in enumerate(pool.map(find, range(len(cameras)))):
                 features.append(found)
                 colours.append(colour)
+                kept.append(inside)
                 progress("features", (k + 1) / len(cameras))
 
             def match(pair: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -128,23 +133,29 @@ def _triangulate(scene: Scene, cfg: TriangulateConfig, progress: Progress) -> Po
     finally:
         cv2.setNumThreads(cv_threads)
     progress("points", 0.0)
-    points = _points_from_matches(cameras, features, colours, pairs, matched, cfg)
+    xy = [np.concatenate([f.xy, more]) for f, more in zip(features, given.xy, strict=True)]
+    # The user's own sightings are numbered after those that were found here.
+    for (i, j), (index, at) in zip(given.pairs, given.matched, strict=True):
+        both = kept[i][index[:, 0]] & kept[j][index[:, 1]]
+        matched.append((index[both] + np.array([len(features[i]), len(features[j])], np.int32), at[both]))
+    points = _points_from_matches(cameras, xy, colours, [*pairs, *given.pairs], matched, cfg)
     progress("points", 1.0)
     return points
 
 
 def _points_from_matches(
     cameras: Sequence[Camera],
-    features: Sequence[Features],
+    seen_xy: Sequence[NDArray[np.float64]],
     colours: Sequence[NDArray[np.float32]],
     pairs: Sequence[tuple[int, int]],
     matched: Sequence[tuple[NDArray[np.int32], NDArray[np.float64]]],
     cfg: TriangulateConfig,
 ) -> Points:
+    """Points of the matches (index pairs [M,2] into the sightings of two photos, and their two-view points [M,3])."""
     arrays = CameraArrays.of(cameras)
-    offset = np.concatenate([[0], np.cumsum([len(f) for f in features])])
-    view = np.repeat(np.arange(len(features)), [len(f) for f in features])
-    xy = np.concatenate([f.xy for f in features])
+    offset = np.concatenate([[0], np.cumsum([len(f) for f in seen_xy])])
+    view = np.repeat(np.arange(len(seen_xy)), [len(f) for f in seen_xy])
+    xy = np.concatenate(list(seen_xy))
     colour = np.concatenate(colours)
     place = _same_place(view, xy)
     edges = [
@@ -253,11 +264,19 @@ def _feature_mask(mask: Tensor | None) -> NDArray[np.uint8] | None:
     return cv2.erode(keep, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1) * 255
 
 
-def _colours(rgb: NDArray[np.uint8], found: Features) -> NDArray[np.float32]:
-    """[N,3] in 0..1, bilinear at the keypoints."""
-    if len(found) == 0:
+def _kept(mask: NDArray[np.uint8] | None, xy: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[N] whether the mask (None: everywhere) keeps the pixels [N,2]."""
+    if mask is None:
+        return np.ones(len(xy), bool)
+    column, row = np.minimum(xy.astype(np.int64), [mask.shape[1] - 1, mask.shape[0] - 1]).T
+    return mask[row, column] > 0
+
+
+def _colours(rgb: NDArray[np.uint8], xy: NDArray[np.float64]) -> NDArray[np.float32]:
+    """[N,3] in 0..1, bilinear at the pixels [N,2]."""
+    if len(xy) == 0:
         return np.zeros((0, 3), np.float32)
-    at = (found.xy - 0.5).astype(np.float32)
+    at = (xy - 0.5).astype(np.float32)
     picked = cv2.remap(rgb, at[:, 0][:, None], at[:, 1][:, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return picked.reshape(-1, 3).astype(np.float32) / 255.0
 
@@ -272,6 +291,8 @@ def _key(scene: Scene, cfg: TriangulateConfig) -> str:
         )
     settings = {k: v for k, v in asdict(cfg).items() if k != "threads"}
     digest = hashlib.sha256(json.dumps([_VERSION, cv2.__version__, files, settings]).encode())
+    if scene.matches is not None:
+        digest.update(scene.matches.digest.encode())
     for i in scene.train:
         c = scene.cameras[i]
         digest.update(np.array([c.width, c.height, c.fx, c.fy, c.cx, c.cy], np.float64).tobytes())

@@ -175,6 +175,21 @@ def rays(xy: NDArray[np.float64], camera: Camera) -> NDArray[np.float64]:
     return direction / np.linalg.norm(direction, axis=1, keepdims=True)
 
 
+def explained(
+    xy_a: NDArray[np.float64], xy_b: NDArray[np.float64], camera_a: Camera, camera_b: Camera, options: GuidedOptions
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """World points [M,3] of matches xy_a, xy_b [M,2], and which of the matches they explain: the point lies in front of
+    both views, falls within the band in both, and is seen under a wide enough angle (else it is at the origin)."""
+    points, angle = midpoints(xy_a, xy_b, camera_a, camera_b)
+    ok = np.isfinite(points).all(axis=1) & (angle >= options.angle_min_deg)
+    points = np.where(ok[:, None], points, 0.0)
+    seen_a, z_a = camera_a.project(points)
+    seen_b, z_b = camera_b.project(points)
+    ok &= (z_a > 0) & (z_b > 0)
+    error = np.maximum(np.abs(seen_a - xy_a).max(axis=1), np.abs(seen_b - xy_b).max(axis=1))
+    return points, ok & (error <= options.band_px)
+
+
 def verify(
     a: Features, b: Features, camera_a: Camera, camera_b: Camera, matches: NDArray[np.int32], options: GuidedOptions
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -187,14 +202,9 @@ def verify(
         return matches, np.zeros((0, 3))
     at_a, at_b = matches[:, 0], matches[:, 1]
     xy_a, xy_b = a.xy[at_a], b.xy[at_b]
-    points, angle = midpoints(xy_a, xy_b, camera_a, camera_b)
-    ok = np.isfinite(points).all(axis=1) & (angle >= options.angle_min_deg)
-    points = np.where(ok[:, None], points, 0.0)
-    seen_a, z_a = camera_a.project(points)
+    points, ok = explained(xy_a, xy_b, camera_a, camera_b, options)
+    _, z_a = camera_a.project(points)
     seen_b, z_b = camera_b.project(points)
-    ok &= (z_a > 0) & (z_b > 0)
-    error = np.maximum(np.abs(seen_a - xy_a).max(axis=1), np.abs(seen_b - xy_b).max(axis=1))
-    ok &= error <= options.band_px
 
     width_a = a.size_px[at_a] * z_a / camera_a.fx
     width_b = b.size_px[at_b] * z_b / camera_b.fx

@@ -26,6 +26,7 @@ MAX_HALF_ANGLE_RAD = math.radians(60.0)
 MIN_ZOOM, MAX_ZOOM = 0.25, 2.0
 # Bisection steps: 2 / 2^20 of a focal length is below a hundredth of a pixel in any photo.
 _BISECTIONS = 20
+_NEWTON_STEPS = 12
 
 
 def distort(camera: Camera, normalised: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -49,6 +50,28 @@ def distort(camera: Camera, normalised: NDArray[np.float64]) -> NDArray[np.float
         xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
         yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
     return np.stack([camera.fx * xd + camera.cx, camera.fy * yd + camera.cy], axis=1)
+
+
+def undistort(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The reverse of `distort`: photo pixels [N,2], centres at +0.5 -> pinhole directions (x/z, y/z) [N,2]. NaN where
+    the lens model has no direction for a pixel."""
+    out = (pixels - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
+    if not is_distorted(camera):
+        return out
+    # Newton's method; lens models are smooth, a difference quotient is derivative enough.
+    step = 1e-6
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        for _ in range(_NEWTON_STEPS):
+            at = distort(camera, out)
+            across = (distort(camera, out + np.array([step, 0.0])) - at) / step
+            down = (distort(camera, out + np.array([0.0, step])) - at) / step
+            off = at - pixels
+            det = across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]
+            x = (off[:, 0] * down[:, 1] - off[:, 1] * down[:, 0]) / det
+            y = (across[:, 0] * off[:, 1] - across[:, 1] * off[:, 0]) / det
+            out = out - np.stack([x, y], axis=1)
+        wrong = ~(np.abs(distort(camera, out) - pixels).max(axis=1) < 0.01)
+    return np.where(wrong[:, None], np.nan, out)
 
 
 def is_distorted(camera: Camera) -> bool:

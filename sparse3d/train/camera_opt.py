@@ -15,6 +15,11 @@ from sparse3d.train.config import CameraOptConfig
 from sparse3d.train.optimizer import SmallAdam
 
 
+def refines_poses(cfg: CameraOptConfig, camera_source: str) -> bool:
+    """Whether a run on cameras of this source ("given", "sfm_train", "sfm_all") moves them."""
+    return cfg.enabled == "on" or (cfg.enabled == "auto" and camera_source != "given")
+
+
 class CameraOpt:
     """Poses [V,4,4] of the training cameras, as given at first. A left product turns a camera about its own centre, so
     that rotations and positions do not fight."""

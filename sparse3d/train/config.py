@@ -117,8 +117,9 @@ class ExposureConfig:
 class CameraOptConfig:
     """Small corrections of the training cameras' poses during training."""
 
-    enabled: bool = False
-    """Refine poses (held-out cameras are left as they are)."""
+    enabled: Literal["auto", "on", "off"] = "auto"
+    """Refine poses (held-out cameras are left as they are). auto: where they come from structure from motion, not where
+    they were given."""
     rotation_rate: float = 2e-4
     """Learning rate of rotations, radians."""
     translation_rate: float = 2e-4

@@ -24,7 +24,7 @@ from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
 from sparse3d.train import schedule
-from sparse3d.train.camera_opt import CameraOpt
+from sparse3d.train.camera_opt import CameraOpt, refines_poses
 from sparse3d.train.clock import Clock
 from sparse3d.train.config import TrainConfig, binding_values, check_resumable
 from sparse3d.train.density import POLICIES, RefineContext
@@ -135,7 +135,7 @@ class Run:
         self.exposure = Exposure(len(scene.train), cfg.exposure) if cfg.exposure.enabled else None
         self.camera_opt = (
             CameraOpt([scene.cameras[i] for i in scene.train], self.extent, cfg.camera_opt)
-            if cfg.camera_opt.enabled
+            if refines_poses(cfg.camera_opt, scene.camera_source)
             else None
         )
         generator = self.generators["terms"]

@@ -61,7 +61,9 @@ class Played:
         splits = {NAMES[i]: "train" for i in split.train} | dict.fromkeys(test, "test")
         record = {"cameras": [{"name": name, "split": splits.get(name, "unused")} for name in NAMES]}
         (out / "cameras.json").write_text(json.dumps(record), encoding="utf-8")
-        psnr = 20.0 + cfg.train.seed + (2.0 if cfg.train.terms.dropout else 0.0) + cfg.train.steps / 1e5
+        psnr = (
+            20.0 + cfg.train.seed + (2.0 if cfg.train.terms.dropout else 0.0) + (0.04 if cfg.train.steps > 100 else 0.0)
+        )
         metrics = {
             "psnr": psnr, "ssim": 0.5, "lpips": None, "seconds": {"total": 7.0}, "peak_rss_mb": 300.0,
             "num_splats": 100, "cameras": self.cameras,
@@ -89,7 +91,7 @@ def test_every_scene_number_of_views_and_seed_once(scene: Path, tmp_path: Path, 
     result = measure(scene, tmp_path / "q", views=(3, 4), said=said)
     assert [(cell["views"], cell["seed"]) for cell in result["cells"]] == [(3, 0), (3, 1), (4, 0), (4, 1)]
     assert len({cell["cell"] for cell in result["cells"]}) == 4
-    assert said[1] == "2 of 4: Szene é 1, 3 views, seed 1: PSNR 23.02 dB, SSIM 0.500, 7 s, 300 MB, 100 splats"
+    assert said[1] == "2 of 4: Szene é 1, 3 views, seed 1: PSNR 23.04 dB, SSIM 0.500, 7 s, 300 MB, 100 splats"
     assert result["cells"][0]["test"] == [NAMES[0], NAMES[8]]
     words = played.calls[0]
     assert words[words.index("--protocol") + 1] == "every8"
@@ -98,7 +100,7 @@ def test_every_scene_number_of_views_and_seed_once(scene: Path, tmp_path: Path, 
         for views in (3, 4)
     ]
     assert json.loads((tmp_path / "q" / "results.json").read_text("utf-8")) == result
-    assert "| Szene é 1 | 3 | 22.52 ± 0.71 |" in (tmp_path / "q" / "table.md").read_text("utf-8")
+    assert "| Szene é 1 | 3 | 22.54 ± 0.71 |" in (tmp_path / "q" / "table.md").read_text("utf-8")
     assert not list((tmp_path / "q").glob("runs/*/checkpoint*"))
 
 
@@ -141,7 +143,7 @@ def test_a_failed_run_does_not_end_the_others(scene: Path, tmp_path: Path, playe
     result = measure(scene, tmp_path / "q")
     assert [cell["ok"] for cell in result["cells"]] == [False, True]
     assert result["cells"][0]["why"] == "photo x is cut off (exit code 3)"
-    assert "23.02 (1 of 2 runs)" in (tmp_path / "q" / "table.md").read_text("utf-8")
+    assert "23.04 (1 of 2 runs)" in (tmp_path / "q" / "table.md").read_text("utf-8")
     # It is not kept.
     played.fail = ()
     assert [cell["ok"] for cell in measure(scene, tmp_path / "q", resume=True)["cells"]] == [True, True]

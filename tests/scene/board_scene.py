@@ -48,7 +48,8 @@ def _sampled(picture: NDArray[np.uint8], x: NDArray[np.float64], y: NDArray[np.f
     """The texture, which spans -6 to 6, at places [H,W]."""
     side = picture.shape[0]
     column, row = (((value + _EXTENT) * side / (2 * _EXTENT) - 0.5).astype(np.float32) for value in (x, y))
-    return cv2.remap(picture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    pixels = cv2.remap(picture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return pixels.astype(np.uint8, copy=False)
 
 
 def cameras(count: int, *, size: tuple[int, int] = (240, 180), scale: float = 1.0) -> list[Camera]:

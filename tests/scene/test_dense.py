@@ -79,7 +79,7 @@ def test_matches_are_complete_and_right(dense: Dense) -> None:
         assert found.rgb.shape == (180, 240, 3)
         sure = sure_pixels(found)
         assert sure.mean() > 0.7
-        error = error_of(1 / found.planes[..., 0], dense.truth[index])[sure]
+        error = error_of(np.float32(1) / found.planes[..., 0], dense.truth[index])[sure]
         assert np.median(error) < 0.25 * CLOSE
         assert (error < CLOSE).mean() > 0.95
 

@@ -29,7 +29,7 @@ CONFIG = TrainConfig(
     schedule=ScheduleConfig(half_size_until=0.3, min_side_px=16),
     density=DensityConfig(cap=400, grad_threshold=2e-4, opacity_control="decay"),
     exposure=ExposureConfig(enabled=True),
-    camera_opt=CameraOptConfig(enabled=True, start=0.2),
+    camera_opt=CameraOptConfig(enabled="on", start=0.2),
 )
 
 

@@ -41,7 +41,7 @@ EVERYTHING = replace(
     antialias=True,
     background="random",
     exposure=ExposureConfig(enabled=True),
-    camera_opt=CameraOptConfig(enabled=True, start=0.2),
+    camera_opt=CameraOptConfig(enabled="on", start=0.2),
 )
 
 
@@ -233,7 +233,7 @@ def test_camera_refinement_brings_a_shifted_camera_back(tiny_scene: Scene):
         CONFIG,
         density=DensityConfig(policy="fixed"),
         schedule=replace(SCHEDULE, half_size_until=0.0),
-        camera_opt=CameraOptConfig(enabled=True, rotation_rate=1e-3, translation_rate=1e-3, start=0.0),
+        camera_opt=CameraOptConfig(enabled="on", rotation_rate=1e-3, translation_rate=1e-3, start=0.0),
     )
     # From the true splats: only the camera is wrong.
     run = Run(scene, tiny.true_splats(), cfg, None)
