@@ -154,22 +154,22 @@ def _with_scene(own: RunConfig) -> Args:
 
 def _load(args: Args, path: Path) -> Scene:
     from sparse3d.scene.config import SceneConfig
-    from sparse3d.scene.load import load_scene
+    from sparse3d.scene.load import find_kind, load_scene
 
     if not path.exists():
         raise DataError(f"{path}: the photos are not there; say with --scene where they are")
+    if not args.source.is_dir() and find_kind(path, args.load.kind)[0].kind in ("photos", "video"):
+        raise DataError(
+            f"{path}: the photos come without cameras, and estimated ones would not be in the frame of {args.source}; "
+            "give a scene with cameras, or the run folder that the splats come from"
+        )
     fields = {name: getattr(args.load, name) for name in SceneConfig.__dataclass_fields__}
     work = args.source if args.source.is_dir() else None
     with Bar("loading") as bar:
         scene = load_scene(path, SceneConfig(**fields), progress=lambda what, f: bar.show(f, what), workdir=work)
-    problem = None
     if not scene.train:
-        problem = "there is no training photo to judge by"
-    elif work is None and scene.camera_source != "given":
-        problem = "the photos come without cameras, and estimated ones would not be in the frame of the splats"
-    if problem is not None:
         scene.images.close()
-        raise DataError(f"{path}: {problem}")
+        raise DataError(f"{path}: there is no training photo to judge by")
     return _as_refined(scene, args.source)
 
 

@@ -114,7 +114,7 @@ def check_share(found: Floaters, cfg: FloaterConfig, *, forced: bool = False) ->
         by = ", ".join(f"{number} {name}" for name, number in found.counts.items())
         raise UsageError(
             f"{int(found.remove.sum())} of {len(found.remove)} splats would be removed ({by}), more than the share "
-            f"{cfg.max_share:g} allows; are photos and splats of one scene? Force it, or raise max_share"
+            f"{cfg.max_share:g} that is allowed; look whether photos and splats are of one scene, or add --force"
         )
 
 
