@@ -3,54 +3,69 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from sparse3d.camera import Camera
-from sparse3d.scene.records import Photo
-from sparse3d.scene.sfm import SfmConfig, reconstruct
-from sparse3d.scene.sfm_database import _Keypoints, _one_to_one
-from sparse3d.scene.sfm_weak import weak_pairs
-from tests.scene.plane_scene import photograph, plane_axes, texture
-from tests.scene.test_tilted import from_direction
+from sparse3d.scene.sfm_database import _Keypoints, _one_to_one, add_matches, extract, pair_table, verified
+from sparse3d.scene.sfm_weak import tilted_matches, weak_pairs
+from tests.scene.plane_scene import photograph, texture
+from tests.scene.test_tilted import from_direction, through_plane
 
 
-def _photos(folder: Path, directions: list[float]) -> tuple[list[Photo], list[Camera]]:
-    """A plane with a small board of another texture in front of it, parallel to it."""
-    photos, cameras = [], []
-    _, across, down = plane_axes()
-    shift = np.eye(4)
-    shift[:3, 3] = -0.35 * np.cross(across, down)
-    for k, direction in enumerate(directions):
-        camera = from_direction(direction).resized(480, 360)
-        raised = replace(camera, cam_from_world=camera.cam_from_world @ shift)
-        board = photograph(raised, texture(seed=11), 0.45)
-        lit = photograph(raised, np.full((64, 64, 3), 255, np.uint8), 0.45)
-        picture = np.where(lit == 255, board, photograph(camera, texture()))
-        path = folder / f"photo_{k}.png"
-        cv2.imwrite(str(path), picture[:, :, ::-1])
-        photos.append(Photo(path.name, path, None, upright=True))
-        cameras.append(camera)
-    return photos, cameras
+def _nothing(stage: str, fraction: float) -> None:
+    del stage, fraction
 
 
-def test_three_photos_far_apart_are_placed(tmp_path: Path) -> None:
-    photos, truth = _photos(tmp_path, [-68.0, 0.0, 68.0])
-    result = reconstruct(photos, range(3), SfmConfig(cameras="all"), tmp_path / "run")
-    # Plain features connect none of them; whether the second or the third kind does hangs on random samples.
-    assert json.loads((tmp_path / "run" / "sfm" / "result.json").read_text())["features"] in ("affine", "tilted")
-    assert len(result.cameras) == 3
-    for i, j in combinations(range(3), 2):
-        ours = result.cameras[photos[i].name].cam_from_world @ result.cameras[photos[j].name].world_from_cam
-        theirs = truth[i].cam_from_world @ truth[j].world_from_cam
-        turn = np.degrees(np.arccos(np.clip((np.trace(ours[:3, :3].T @ theirs[:3, :3]) - 1) / 2, -1, 1)))
-        # The focal length is one of a short list (1.0, the truth is 1.08).
-        assert turn < 8.0
+def _write(folder: Path, pictures: list[np.ndarray]) -> list[str]:
+    (folder / "photos").mkdir()
+    names = [f"{k:05d}.jpg" for k in range(len(pictures))]
+    for name, picture in zip(names, pictures, strict=True):
+        cv2.imwrite(str(folder / "photos" / name), picture[:, :, ::-1])
+    return names
+
+
+def test_photos_far_apart_are_connected_and_strangers_are_not(tmp_path: Path) -> None:
+    cameras = [from_direction(-65.0), from_direction(65.0)]
+    pictures = [photograph(camera, texture()) for camera in cameras] + [texture(seed=30, side=240)]
+    names = _write(tmp_path, pictures)
+    found = tilted_matches({"threads": 1}, tmp_path, list(combinations(names, 2)), _nothing)
+    assert list(found) == [(names[0], names[1])]
+    xy_a, xy_b = found[names[0], names[1]]
+    off = np.linalg.norm(through_plane(xy_a, *cameras) - xy_b, axis=1)
+    assert len(off) > 60
+    assert np.median(off) < 1.0
+    assert (off < 4.0).mean() > 0.95
+
+
+def test_added_matches_are_verified_with_those_that_are_there(tmp_path: Path) -> None:
+    """A scene of points at random depths, of which half of the matches are in the database already."""
+    rng = np.random.default_rng(6)
+    names = _write(tmp_path, [np.full((240, 320, 3), 90, np.uint8)] * 2)
+    lens = {"focal_px": 300.0, "width": 320, "height": 240}
+    photos = [{"file": name, "train": True, "lens": 0} for name in names]
+    job = {"threads": 1, "seed": 0, "fixed_below": 6, "masks": False, "photos": photos, "lenses": [lens]}
+    database = tmp_path / "photos.db"
+    extract(job, tmp_path, database, names, _nothing, affine=False)
+    # Pixels apart in both photos, so that no two are one keypoint.
+    grid = np.stack(np.meshgrid(np.arange(10), np.arange(10)), axis=2).reshape(-1, 2)
+    order = rng.permutation(100)
+    disparity = 25.0 + 3.0 * rng.integers(0, 4, 100)
+    first = (12.0 * grid + 80.0)[order]
+    xy = [first, first + np.stack([disparity, np.zeros(100)], axis=1)]
+    add_matches(job, database, {(names[0], names[1]): (xy[0][:50], xy[1][:50])})
+    wrong = rng.uniform(0, 240, (20, 2))
+    more = np.concatenate([xy[0][40:], wrong]), np.concatenate([xy[1][40:], wrong[::-1]])
+    add_matches(job, database, {(names[0], names[1]): more})
+    a, b = verified(database, [(names[0], names[1])])[names[0], names[1]]
+    # Those of rows 40 to 50 came twice and are there once.
+    assert 98 <= len(a) == len(b) <= 104
+    assert len(set(map(tuple, a.tolist())) & set(map(tuple, first.tolist()))) >= 98
+    [[name_a, name_b, matches, inliers]] = pair_table(database)
+    assert (name_a, name_b, inliers) == (*names, len(a))
+    assert 118 <= matches <= 120
 
 
 def test_keypoints_at_one_place_are_one() -> None:
