@@ -106,7 +106,7 @@ def look(
     stats: bool = False,
     backend: str | None = None,
 ) -> Rasterization:
-    """The view's rendering with depths (and the statistics of weights where asked for), of one camera, no gradients."""
+    """The view's rendering, of one camera, no gradients; with depths and the statistics of weights where `stats`."""
     with torch.no_grad():
         return _rasterize(splats, view, background, near=near, stats=stats, backend=backend)
 
@@ -193,7 +193,7 @@ def _rasterize(
     backend: str | None = None,
 ) -> Rasterization:
     settings = RasterSettings(
-        view.width, view.height, sh_degree=splats.sh_degree, antialias=splats.antialias, near=near, depth=True,
+        view.width, view.height, sh_degree=splats.sh_degree, antialias=splats.antialias, near=near, depth=stats,
         stats=stats,
     )  # fmt: skip
     return rasterize(
