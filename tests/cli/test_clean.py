@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def spoilt(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     floaters.sh0[:], floaters.shN[:] = torch.tensor([1.5, -1.5, -1.5]), 0.0
     joined = {name: torch.cat([tensor, getattr(floaters, name)]) for name, tensor in splats.named()}
     path = tmp_path_factory.mktemp("spoilt") / "mit Flecken é.ply"
-    formats.write(path, type(splats)(**joined))
+    formats.write(path, dataclasses.replace(splats, **joined))
     return path
 
 
