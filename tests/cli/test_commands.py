@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sparse3d.bench.step import LOAD_MAX
 from sparse3d.cli.main import main
 from tests.cli.helpers import make_scene, run
 
@@ -285,7 +286,8 @@ def test_bench_step_names_every_stage(scene: Path, capsys: pytest.CaptureFixture
     values = json.loads(result.out)
     assert {"step_ms", "project_ms", "blend_ms", "pairs", "reference_step_ms", "ratio", "visible"} <= set(values)
     assert values["splats"] == 200
-    assert values["record"] is False
+    # 200 splats have no least number of pairs: only the load of this machine decides.
+    assert values["record"] is (values["load"] <= LOAD_MAX)
     assert values["visible"] > 0
 
 
