@@ -77,11 +77,11 @@ void bind_mvs(nb::module_& m) {
     sweep_planes(reference(grey, k), all.data(), static_cast<int>(all.size()), costs, w_far, w_near,
                  static_cast<int>(volume.shape(2)), volume.data());
   });
-  m.def("aggregate_sgm", [](Floats grey, Bytes volume, float w_far, float w_near, int p1, int p2, Array<std::int16_t> scratch,
-                            Floats planes, Floats clarity) {
+  m.def("aggregate_sgm", [](Floats grey, Bytes volume, float w_far, float w_near, int p1, int p2,
+                            Array<std::int16_t> scratch, Floats planes, Floats clarity) {
     nb::gil_scoped_release release;
-    aggregate_sgm(reference(grey, {1, 1, 0, 0}), volume.data(), w_far, w_near, static_cast<int>(volume.shape(2)), p1, p2,
-                  reinterpret_cast<std::uint16_t*>(scratch.data()), planes.data(), clarity.data());
+    aggregate_sgm(reference(grey, {1, 1, 0, 0}), volume.data(), w_far, w_near, static_cast<int>(volume.shape(2)), p1,
+                  p2, reinterpret_cast<std::uint16_t*>(scratch.data()), planes.data(), clarity.data());
   });
   m.def("patch_match", [](Floats grey, std::vector<float> k, std::vector<Source> sources, const MvsCosts& costs,
                           float w_far, float w_near, int iterations, std::uint32_t seed, Floats planes) {

@@ -33,10 +33,10 @@ struct MvsSource {
 };
 
 struct MvsCosts {
-  int best_views;           // Sources whose costs count: the lowest so many.
-  float census_share;       // Of the cost; the rest is ZNCC.
-  float geometric_weight;   // Cost of a pixel of disagreement with a source's depth (planes given).
-  int spacing;              // Pixels between the samples of a patch.
+  int best_views;          // Sources whose costs count: the lowest so many.
+  float census_share;      // Of the cost; the rest is ZNCC.
+  float geometric_weight;  // Cost of a pixel of disagreement with a source's depth (planes given).
+  int spacing;             // Pixels between the samples of a patch.
 };
 
 inline constexpr int kMvsSourcesMax = 16;

@@ -74,7 +74,8 @@ inline void make_patch(const MvsReference& r, int x, int y, int spacing, Patch& 
     const int py = std::clamp(y + spacing * static_cast<int>(kPattern.dy[k]), 0, r.height - 1);
     grey[k] = r.grey[static_cast<std::size_t>(py) * r.width + px];
   }
-  // COLMAP's bilateral weight (Schoenberger et al. 2016): colours within 0.2 of the centre's belong to the same surface.
+  // COLMAP's bilateral weight (Schoenberger et al. 2016): colours within 0.2 of the centre's belong to the same
+  // surface.
   Lane sum(0.0f), first(0.0f);
   for (int k = 0; k < kPatchSamples; k += kLanes) {
     const Lane d = Lane::load(grey + k) - Lane(centre);

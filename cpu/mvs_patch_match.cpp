@@ -52,8 +52,8 @@ struct Best {
 
 void try_plane(const Search& s, const Patch& patch, int x, int y, const InversePlane<float>& plane, Best& best) {
   if (!s.possible(plane)) return;
-  const float cost =
-      pixel_cost(patch, s.sources, s.num_sources, s.costs, static_cast<float>(x) + 0.5f, static_cast<float>(y) + 0.5f, plane);
+  const float cost = pixel_cost(patch, s.sources, s.num_sources, s.costs, static_cast<float>(x) + 0.5f,
+                                static_cast<float>(y) + 0.5f, plane);
   if (cost < best.cost) best = {plane, cost};
 }
 
@@ -156,7 +156,8 @@ void check_depth(const MvsReference& r, const MvsSource* sources, int num_source
         const Homogeneous<float> q = warp(s.to_source, u, v, p[0]);
         if (!(q.z > 1e-6f)) continue;
         const float sx = q.x / q.z, sy = q.y / q.z;
-        if (!(sx >= 0.0f && sy >= 0.0f && sx < static_cast<float>(s.width) && sy < static_cast<float>(s.height))) continue;
+        if (!(sx >= 0.0f && sy >= 0.0f && sx < static_cast<float>(s.width) && sy < static_cast<float>(s.height)))
+          continue;
         const int ix = static_cast<int>(sx), iy = static_cast<int>(sy);
         const float* other = s.planes + kPlaneFloats * (static_cast<std::size_t>(iy) * s.width + ix);
         if (!(other[0] > 0.0f)) continue;

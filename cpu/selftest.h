@@ -58,5 +58,6 @@ void check_formulas(Report& report);
 void check_lanes(Report& report);
 void check_rasterizer(Report& report);
 void check_photometric(Report& report);
+void check_mvs(Report& report);
 
 }  // namespace s3d::selftest

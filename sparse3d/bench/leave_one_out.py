@@ -10,11 +10,11 @@ from typing import Any
 
 from sparse3d.errors import UsageError
 from sparse3d.loss import Lpips
-from sparse3d.scene.init_splats import init_splats, initial_points
 from sparse3d.scene.records import Scene
 from sparse3d.train.config import RunConfig
 from sparse3d.train.evaluate import Scores, evaluate, image_renderer
 from sparse3d.train.events import Stepped
+from sparse3d.train.start import find_start
 from sparse3d.train.trainer import train
 from sparse3d.train.views import evaluation_background
 
@@ -42,10 +42,11 @@ def _without(scene: Scene, index: int, cfg: RunConfig, lpips: Lpips | None, prog
 
     given = scene.points if cfg.scene.points is not None else None
     part = replace(scene, train=tuple(i for i in scene.train if i != index), test=(index,), points=given)
-    points, _ = initial_points(part, progress=lambda what, _: tell(0.0, what), seed=cfg.train.seed)
-    splats = init_splats(points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed)
+    start = find_start(part, cfg, progress=lambda what, _: tell(0.0, what))
+    splats = start.splats(cfg.train)
     # Evaluations on the way would change nothing and cost time.
-    loop = train(part, splats, replace(cfg.train, eval_every=0), None)
+    training = replace(cfg.train, eval_every=0)
+    loop = train(part, splats, training, None, depth_maps=start.depth_maps, extra_views=start.extra_views)
     while True:
         try:
             event = next(loop)

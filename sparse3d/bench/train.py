@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sparse3d.errors import UsageError
-from sparse3d.scene.init_splats import init_splats, initial_points
 from sparse3d.scene.load import load_scene
 from sparse3d.train.config import RunConfig
 from sparse3d.train.events import Evaluated, Event, Finished, Started, Stepped
 from sparse3d.train.few_views import with_few_views
 from sparse3d.train.pipeline import package_version, peak_rss_mb
+from sparse3d.train.start import find_start
 from sparse3d.train.terms.config import active_terms
 from sparse3d.train.trainer import train
 
@@ -56,10 +56,13 @@ def run(
                 f"{cfg.scene_path}: no photo is held out, so there is no PSNR to reach; give --test-every 4"
             )
         cfg, few_notes = with_few_views(cfg, len(scene.train))
-        points, source = initial_points(scene, progress=progress, seed=cfg.train.seed)
-        splats = init_splats(points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed)
+        start = find_start(scene, cfg, progress=progress)
+        splats = start.splats(cfg.train)
         init_s = time.perf_counter() - began
-        loop = train(scene, splats, cfg.train, None, stop=stop, notes=(*scene.notes, source, *few_notes))
+        loop = train(
+            scene, splats, cfg.train, None, stop=stop, notes=(*scene.notes, *start.notes, *few_notes),
+            depth_maps=start.depth_maps, extra_views=start.extra_views,
+        )  # fmt: skip
         curve: list[dict[str, Any]] = []
         started = finished = None
         for event in loop:

@@ -18,10 +18,12 @@ COMMANDS: dict[str, Command] = {
     "train": Command("train", "SCENE", "Train splats from photos, compare with held-out photos, write a run folder."),
     "eval": Command("evaluate", "RUN", "Compare a run with its held-out photos again."),
     "render": Command("render", "RUN|FILE", "Draw a video or pictures along a path of cameras."),
+    "clean": Command("clean", "IN OUT", "Remove floaters from the splats of a run or a file, judged by photos."),
     "info": Command("info", "PATH", "Say what a run, a file of splats or a scene folder holds."),
     "doctor": Command("doctor", "", "Print versions and back ends, and test every kernel on this machine."),
     "bench step": Command("bench_step", "", "Time one training step, stage by stage."),
     "bench train": Command("bench_train", "SCENE", "Time a training run until it reaches a PSNR."),
+    "bench depth": Command("bench_depth", "SCENE", "Compare dense depth of few photos with truth and with OpenCV's."),
     "bench quality": Command(
         "bench_quality", "SCENE...", "Measure by a published protocol of few views, over several seeds."
     ),

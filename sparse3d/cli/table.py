@@ -40,6 +40,11 @@ def result_table(metrics: dict[str, Any]) -> str:
         why = "each held-out camera moved to fit its photo, splats frozen"
         rows.insert(2, ("PSNR aligned", _number(metrics["psnr_aligned"], ".2f", " dB"), why))
         rows.insert(3, ("SSIM aligned", _number(metrics["ssim_aligned"], ".4f"), why))
+    coverage = metrics.get("coverage")
+    if coverage is not None and coverage["unseen"] is not None:
+        where = "held-out photos' cameras" if coverage["cameras"] == "held_out" else "cameras between the photos"
+        supported = f"one photo supports {coverage['one_view']:.0%}, more support {coverage['two_or_more']:.0%}"
+        rows.append(("guessed", f"{coverage['unseen']:.0%}", f"of what {where} see; {supported}"))
     if metrics.get("psnr_full") is not None:
         rows.insert(2, ("PSNR whole", _number(metrics["psnr_full"], ".2f", " dB"), "outside of the masks too"))
         rows.insert(3, ("SSIM whole", _number(metrics["ssim_full"], ".4f"), "outside of the masks too"))
@@ -55,7 +60,7 @@ def next_commands(run: Path) -> str:
             f"  sparse3d render {name} --path orbit --out {quote(run / 'orbit.mp4')}",
             f"  sparse3d eval {name}",
             f"  sparse3d info {name}",
-            f"look at {run / 'compare.png'} and {run / 'splat.ply'}",
+            f"look at {run / 'compare.png'}, {run / 'coverage.png'} and {run / 'splat.ply'}",
         ]
     )
 

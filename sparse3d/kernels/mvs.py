@@ -50,8 +50,16 @@ class MvsImage:
         self.quads = (byte | right << 8 | below << 16 | across << 24).view(np.int32)
 
     def source_of(self, reference: MvsImage, planes: Planes | None = None):
-        """This photo as a source for `reference`, with its own hypotheses where they are to be compared."""
+        """This photo as a source for `reference`, with its own hypotheses where they are to be compared. Raises
+        DataError where they have another size."""
+        if planes is not None:
+            _check_planes("source_of", self, planes)
         return cpu.module().MvsSource(self.quads, _warps(reference.camera, self.camera), planes)
+
+
+def sources_max() -> int:
+    """Sources that one call takes at most."""
+    return cpu.module().mvs_sources_max
 
 
 def _warps(reference: Camera, source: Camera) -> NDArray[np.float32]:
@@ -67,6 +75,20 @@ def _costs(costs: MatchCosts):
     return cpu.module().MvsCosts(costs.best_views, costs.census_share, costs.geometric_weight, costs.spacing)
 
 
+def _check_planes(what: str, image: MvsImage, planes: Planes) -> None:
+    size = (*image.grey.shape, 4)
+    if planes.shape != size or planes.dtype != np.float32 or not planes.flags.c_contiguous:
+        raise DataError(
+            f"{what}: planes must be a contiguous float32 array {size}, found {planes.dtype} {planes.shape}"
+        )
+
+
+def _check_sources(what: str, sources: Sequence) -> None:
+    limit = cpu.module().mvs_sources_max
+    if len(sources) > limit:
+        raise DataError(f"{what}: {len(sources)} sources; the kernels take {limit} at most")
+
+
 def sweep(
     reference: MvsImage, sources: Sequence, costs: MatchCosts, w_far: float, w_near: float, planes: int
 ) -> tuple[Planes, NDArray[np.float32]]:
@@ -79,6 +101,7 @@ def sweep(
         raise DataError(
             f"sweep: {len(sources)} sources, {planes} planes from {w_far:g} to {w_near:g} cannot be searched"
         )
+    _check_sources("sweep", sources)
     m = cpu.module()
     h, w = reference.grey.shape
     volume = np.empty((h, w, planes), np.uint8)
@@ -99,7 +122,10 @@ def patch_match(
     iterations: int,
     seed: int,
 ) -> None:
-    """Refine `planes` [H,W,4] in place; the cost of each pixel never rises."""
+    """Refine `planes` [H,W,4] in place; the cost of each pixel never rises. Raises DataError for planes of another size
+    and for more sources than the kernels take."""
+    _check_planes("patch_match", reference, planes)
+    _check_sources("patch_match", sources)
     cpu.module().patch_match(
         reference.grey, reference.intrinsics, list(sources), _costs(costs), w_far, w_near, iterations, seed, planes
     )
@@ -109,7 +135,9 @@ def check(
     reference: MvsImage, sources: Sequence, planes: Planes, max_px: float, max_relative: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
     """How many sources (made with their planes) agree with each pixel [H,W], how many see something clearly in front
-    of its point, and how many see through it."""
+    of its point, and how many see through it. Raises as `patch_match` does."""
+    _check_planes("check", reference, planes)
+    _check_sources("check", sources)
     counts = tuple(np.empty(reference.grey.shape, np.uint8) for _ in range(3))
     cpu.module().check_depth(reference.grey, reference.intrinsics, list(sources), planes, max_px, max_relative, *counts)
     return counts  # pyright: ignore[reportReturnType]

@@ -52,8 +52,10 @@ class SceneConfig:
     xy_0, xy_1, ... [M,4]."""
     dense: Literal["auto", "on", "off"] = "auto"
     """Start from dense depth of the training photos: auto does where they are 12 or fewer and no points are given."""
-    dense_points: int = 25_000
-    """Points of dense depth, about."""
+    dense_spacing: float = 2.0
+    """Pixels between the points of dense depth."""
+    dense_points: int = 80_000
+    """Points of dense depth at most, about: where there would be more, they stand farther apart."""
     surround: float = 0.4
     """Where dense depth is used, guess what lies around the photos, out to this share of their longer side (0: no)."""
     background: Literal["white", "black"] = "white"
@@ -88,6 +90,8 @@ class SceneConfig:
             raise UsageError(f"--test and {others[0]} both say which photos are held out; give one of them")
         if not self.prior_depth_scale > 0.0:
             raise UsageError(f"--prior-depth-scale {self.prior_depth_scale:g}: must be above 0")
+        if not 1.0 <= self.dense_spacing <= 64.0:
+            raise UsageError(f"--dense-spacing {self.dense_spacing:g}: must be 1 to 64 pixels")
         if self.dense_points < 100:
             raise UsageError(f"--dense-points {self.dense_points}: must be 100 or more")
         if not 0.0 <= self.surround <= 2.0:

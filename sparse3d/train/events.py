@@ -89,7 +89,8 @@ class Evaluated(Event):
 
 @dataclass(frozen=True)
 class Saved(Event):
-    """A file of the run is whole on the disk. what: checkpoint, splats, metrics, compare, cameras."""
+    """A file of the run is whole on the disk. what: checkpoint, splats, metrics, compare, coverage,
+    cameras."""
 
     what: str
     path: Path

@@ -34,6 +34,9 @@ def apply_few_views(cfg: RunConfig) -> RunConfig:
     layer = configs.few_views()
     mine, preset = configs.to_dict(cfg), configs.to_dict(_preset(cfg))
     kept = {name for name in configs.leaves(layer.values) if configs.at(mine, name) != configs.at(preset, name)}
+    if configs.at(layer.values, "train.steps") is not None and cfg.train.steps < layer.values["train"]["steps"]:
+        # Few photos need fewer steps, never more than the preset has.
+        kept.add("train.steps")
     values = _without(layer.values, kept | set(cfg.given), "")
     return replace(configs.resolve(cfg, [Layer(layer.source, values)]), few_views_applied=True)
 

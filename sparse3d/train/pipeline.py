@@ -19,23 +19,24 @@ from sparse3d.errors import UsageError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.live import Slot
 from sparse3d.loss import Lpips
-from sparse3d.scene.init_splats import init_splats
 from sparse3d.scene.load import load_scene
 from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
 from sparse3d.train.align_test import aligned_scores
 from sparse3d.train.camera_opt import refines_poses
-from sparse3d.train.compare import compare_picture
+from sparse3d.train.compare import compare_picture, spread
 from sparse3d.train.config import RunConfig, binding_values, check_resumable
+from sparse3d.train.coverage import coverage
 from sparse3d.train.evaluate import RenderImage, image_renderer
 from sparse3d.train.events import Evaluated, Event, Finished, Saved, Started
 from sparse3d.train.few_views import apply_few_views, with_few_views
 from sparse3d.train.run_folder import RunFolder, open_run
-from sparse3d.train.start import Start, make_start
+from sparse3d.train.start import Start, kept_start
+from sparse3d.train.support import MOST_VIEWS, count_support, write_support
 from sparse3d.train.terms.config import active_terms
 from sparse3d.train.trainer import train
-from sparse3d.train.views import evaluation_background
+from sparse3d.train.views import evaluation_background, view_of
 
 METRICS_SCHEMA = 1
 # Of the scene's settings, those that change no pixel: a resumed run may have others.
@@ -71,10 +72,8 @@ def run_training(
         try:
             cfg, few_notes = with_few_views(cfg, len(scene.train))
             _write_config(folder, cfg)
-            start = make_start(folder, scene, cfg, resume, progress)
-            splats = init_splats(
-                start.points, cfg.train.sh_degree, opacity=cfg.train.initial_opacity, seed=cfg.train.seed
-            )
+            start = kept_start(folder, scene, cfg, resume, progress)
+            splats = start.splats(cfg.train)
             # As many as the budget holds: reading files is not training, and its time is not counted there.
             scene.images.preload(scene.train, progress)
             init_seconds = time.perf_counter() - init_began
@@ -126,12 +125,15 @@ def _train_and_write(
     assert finished is not None
     formats.write(folder.file("splat.ply"), result)
     yield Saved(finished.step, "splats", folder.file("splat.ply"))
-    yield Saved(finished.step, "cameras", folder.write_json("cameras.json", _cameras(folder, scene, cfg)))
+    refined = _refined(folder, scene, cfg)
+    yield Saved(finished.step, "cameras", folder.write_json("cameras.json", cameras_record(refined)))
     metrics = None
     if evaluated is not None:
         render_image = image_renderer(result, evaluation_background(scene, cfg.train), cfg.train.backend)
         yield Saved(finished.step, "compare", write_compare(folder.file("compare.png"), scene, render_image, evaluated))
         metrics = metrics_record(scene, cfg, evaluated, backend)
+        path, metrics["coverage"] = write_coverage(folder, refined, result, cfg)
+        yield Saved(finished.step, "coverage", path)
         if scene.camera_source != "given" and scene.test:
             metrics |= aligned_record(scene, result, cfg, evaluated, lpips)
         metrics["seconds"] = {
@@ -185,14 +187,27 @@ def write_compare(path: Path, scene: Scene, render_image: RenderImage, evaluated
     return path
 
 
-def _cameras(folder: RunFolder, scene: Scene, cfg: RunConfig) -> dict[str, Any]:
+def write_coverage(folder: RunFolder, scene: Scene, splats: Splats, cfg: RunConfig) -> tuple[Path, dict[str, Any]]:
+    """Write support.safetensors and coverage.png; the picture's path, and what metrics.json says of it."""
+    backend = None if cfg.train.backend == "auto" else cfg.train.backend
+    judges = [view_of(scene.cameras[i]) for i in spread(scene.train, MOST_VIEWS)]
+    support = count_support(splats, judges, backend=backend)
+    write_support(folder.file("support.safetensors"), support, len(judges))
+    picture, record = coverage(scene, splats, support, evaluation_background(scene, cfg.train), backend=backend)
+    with atomic_file(folder.file("coverage.png")) as file:
+        file.write(picture)
+    return folder.file("coverage.png"), record
+
+
+def _refined(folder: RunFolder, scene: Scene, cfg: RunConfig) -> Scene:
+    """The scene with its training cameras as the run refined them, where that was asked for."""
     if not refines_poses(cfg.train.camera_opt, scene.camera_source):
-        return cameras_record(scene)
+        return scene
     poses = checkpoints.load(folder.path).extra["cameras.poses"].numpy()
     cameras = list(scene.cameras)
     for index, pose in zip(scene.train, poses, strict=True):
         cameras[index] = replace(cameras[index], cam_from_world=pose)
-    return cameras_record(replace(scene, cameras=tuple(cameras)))
+    return replace(scene, cameras=tuple(cameras))
 
 
 def cameras_record(scene: Scene) -> dict[str, Any]:

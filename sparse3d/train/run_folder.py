@@ -16,7 +16,9 @@ from sparse3d.formats.atomic import atomic_file
 # What a run writes at the top of its folder; --overwrite removes these and nothing else.
 _FILES = (
     "config.toml", "splat.ply", "metrics.json", "events.jsonl", "compare.png", "coverage.png", "cameras.json",
-    "checkpoint.safetensors", "checkpoint.json", "points.safetensors", "depth.safetensors", "error.txt",
+    "checkpoint.safetensors", "checkpoint.json", "points.safetensors", "start.safetensors", "depth.safetensors",
+    "support.safetensors",
+    "error.txt",
 )  # fmt: skip
 _PATTERNS = ("dump-*.safetensors", ".*.tmp")
 _LOCK = "lock"

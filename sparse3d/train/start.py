@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,18 +15,19 @@ from sparse3d.scene.dense.start import dense_start
 from sparse3d.scene.dense.virtual import virtual_views
 from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.extra_view import ExtraView
-from sparse3d.scene.init_splats import initial_points
+from sparse3d.scene.init_splats import init_splats, initial_points, sparse_points
 from sparse3d.scene.priors import Priors, load_priors
 from sparse3d.scene.records import Points, Scene
-from sparse3d.scene.triangulate import triangulate_points
-from sparse3d.train.config import RunConfig
+from sparse3d.splats import Splats
+from sparse3d.train.config import RunConfig, TrainConfig
 from sparse3d.train.few_views import FEW_PHOTOS
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.tensor_file import read_tensors, write_tensors
 from sparse3d.train.terms.config import TermsConfig
 
 Progress = Callable[[str, float], None]
-_POINTS, _DEPTH = "points.safetensors", "depth.safetensors"
+# Not points.safetensors: that is the triangulation, which a run that was killed early has left.
+_POINTS, _DEPTH = "start.safetensors", "depth.safetensors"
 # Virtual photos between the cameras, where a term asks for them.
 _VIRTUAL_COUNT = 24
 
@@ -33,35 +35,47 @@ _VIRTUAL_COUNT = 24
 @dataclass(frozen=True)
 class Start:
     """points: for the initial splats. notes: where they come from. depth_maps, extra_views: for the terms that are on,
-    else empty."""
+    else empty (what `train` takes under these names)."""
 
     points: Points
     notes: tuple[str, ...]
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
     extra_views: tuple[ExtraView, ...] = ()
 
+    def splats(self, cfg: TrainConfig) -> Splats:
+        """The splats that training begins with."""
+        return init_splats(self.points, cfg.sh_degree, opacity=cfg.initial_opacity, seed=cfg.seed)
 
-def make_start(folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, progress: Progress | None) -> Start:
-    """Points and depth of the training photos alone, kept in the run folder. Raises as `initial_points` and
-    `load_priors` do."""
+
+def kept_start(folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, progress: Progress | None) -> Start:
+    """`find_start`, kept in the run folder: with `resume`, what is there."""
     kept = _stored(folder, scene) if resume else None
-    if kept is None:
-        kept = _made(folder, scene, cfg, progress)
-        _store(folder, kept)
-    return Start(kept.points, kept.notes, kept.depth_maps, _virtual(kept, scene, cfg.train.terms))
+    if kept is not None:
+        return replace(kept, extra_views=_virtual(kept, scene, cfg.train.terms))
+    found = find_start(scene, cfg, folder.path, progress)
+    _store(folder, found)
+    return found
 
 
-def _made(folder: RunFolder, scene: Scene, cfg: RunConfig, progress: Progress | None) -> Start:
+def find_start(scene: Scene, cfg: RunConfig, workdir: Path | None = None, progress: Progress | None = None) -> Start:
+    """Points and depth of the training photos alone: of dense depth where photos are few, else triangulated ones.
+    workdir: where triangulated points are kept and found again. Raises as `initial_points` and `load_priors` do."""
+    found = _found(scene, cfg, workdir, progress)
+    return replace(found, extra_views=_virtual(found, scene, cfg.train.terms))
+
+
+def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progress | None) -> Start:
     wants_priors = cfg.scene.prior_depth is not None or cfg.scene.prior_normals is not None
     if not _wants_dense(scene, cfg) and not wants_priors:
-        points, sentence = initial_points(scene, workdir=folder.path, progress=progress, seed=cfg.train.seed)
+        points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
         return Start(points, (sentence,))
-    sparse = triangulate_points(scene, None, folder.path, progress)
+    sparse = sparse_points(scene, None, workdir, progress)
     priors = load_priors(scene, cfg.scene, sparse, progress) if wants_priors else Priors()
     dense = None
     if _wants_dense(scene, cfg):
         dense = dense_start(
-            scene, sparse, given=priors.depth_maps, count=cfg.scene.dense_points, margin=cfg.scene.surround,
+            scene, sparse, given=priors.depth_maps, spacing_px=cfg.scene.dense_spacing,
+            count=cfg.scene.dense_points, margin=cfg.scene.surround,
             progress=progress,
         )  # fmt: skip
     maps = dict(priors.depth_maps) if dense is None else dense.maps
@@ -72,7 +86,7 @@ def _made(folder: RunFolder, scene: Scene, cfg: RunConfig, progress: Progress | 
         maps = {}
     if dense is not None:
         return Start(dense.points, (dense.sentence, *priors.notes), maps)
-    points, sentence = initial_points(scene, workdir=folder.path, progress=progress, seed=cfg.train.seed)
+    points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
     return Start(points, (sentence, *priors.notes), maps)
 
 
@@ -100,9 +114,6 @@ def _virtual(start: Start, scene: Scene, terms: TermsConfig) -> tuple[ExtraView,
 
 
 def _store(folder: RunFolder, start: Start) -> None:
-    present = {f.name: getattr(start.points, f.name) for f in fields(Points)}
-    arrays = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in present.items() if a is not None}
-    write_tensors(folder.file(_POINTS), arrays, {"kind": "initial points", "notes": list(start.notes)})
     tensors, record = {}, {}
     for index, found in start.depth_maps.items():
         for name in ("depth", "confidence", "normal"):
@@ -110,6 +121,10 @@ def _store(folder: RunFolder, start: Start) -> None:
         record[str(index)] = found.metric
     if tensors:
         write_tensors(folder.file(_DEPTH), tensors, {"kind": "depth maps", "metric": record})
+    # The points last: where they are, the depth is.
+    present = {f.name: getattr(start.points, f.name) for f in fields(Points)}
+    arrays = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in present.items() if a is not None}
+    write_tensors(folder.file(_POINTS), arrays, {"kind": "initial points", "notes": list(start.notes)})
 
 
 def _stored(folder: RunFolder, scene: Scene) -> Start | None:

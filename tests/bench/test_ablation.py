@@ -13,15 +13,17 @@ from sparse3d.bench.ablation import chosen, paired, switches
 from sparse3d.bench.quality_table import markdown
 from sparse3d.config import at, to_dict
 from sparse3d.errors import UsageError
+from sparse3d.scene.config import SceneConfig
 from sparse3d.train.config import RunConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.terms.config import WEIGHTS, TermsConfig
 from tests.bench.helpers import resolve
 
 PLAIN = ScheduleConfig(half_size_until=0.0, sh_degree_every=0.0)
+NO_START = SceneConfig(dense="off", surround=0.0)
 
 
 def with_terms(**weights: Any) -> RunConfig:
-    return RunConfig(train=TrainConfig(terms=TermsConfig(**weights), schedule=PLAIN))
+    return RunConfig(scene=NO_START, train=TrainConfig(terms=TermsConfig(**weights), schedule=PLAIN))
 
 
 def run(scene: str, seed: int, psnr: float | None, without: str | None = None, draw: str = "") -> dict[str, Any]:
@@ -29,14 +31,17 @@ def run(scene: str, seed: int, psnr: float | None, without: str | None = None, d
 
 
 def test_every_term_that_is_on_is_a_switch_and_its_words_turn_it_off() -> None:
-    cfg = with_terms(**dict.fromkeys(WEIGHTS, 0.25))
+    # An axis ratio is a number from 1 on, everything else a weight or a share.
+    on = dict.fromkeys(WEIGHTS, 0.25) | {"max_axis_ratio": 2.0}
+    cfg = with_terms(**on)
     found = switches(cfg)
     assert [switch.title for switch in found] == list(WEIGHTS.values())
     for switch in found:
-        values = to_dict(resolve(["scene", *(f"--terms.{n.replace('_', '-')}=0.25" for n in WEIGHTS), *switch.words]))
+        values = to_dict(
+            resolve(["scene", *(f"--terms.{n.replace('_', '-')}={on[n]}" for n in WEIGHTS), *switch.words])
+        )
         assert at(values, switch.key) == switch.off == 0.0
-        others = [f"train.terms.{name}" for name in WEIGHTS if name != switch.name]
-        assert all(at(values, key) == 0.25 for key in others)
+        assert all(at(values, f"train.terms.{name}") == on[name] for name in WEIGHTS if name != switch.name)
     assert switches(with_terms()) == ()
     assert [switch.name for switch in switches(with_terms(dropout=0.1))] == ["dropout"]
 
@@ -44,10 +49,13 @@ def test_every_term_that_is_on_is_a_switch_and_its_words_turn_it_off() -> None:
 def test_starts_that_are_no_terms_are_switches_too() -> None:
     cfg = RunConfig()
     found = switches(cfg)
-    assert {"sh_degree_every", "half_size_until"} <= {switch.name for switch in found}
+    assert {"dense", "surround", "sh_degree_every", "half_size_until"} <= {switch.name for switch in found}
+    assert "background" not in {switch.name for switch in found}
+    mean = replace(cfg, train=TrainConfig(background="mean"))
+    assert "background" in {switch.name for switch in switches(mean)}
     for switch in found:
         assert at(to_dict(resolve(["scene", *switch.words])), switch.key) == switch.off
-    assert switches(replace(cfg, train=TrainConfig(schedule=PLAIN))) == ()
+    assert switches(replace(cfg, scene=NO_START, train=TrainConfig(schedule=PLAIN))) == ()
 
 
 def test_dense_points_are_a_switch_where_the_setting_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

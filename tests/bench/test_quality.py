@@ -61,7 +61,9 @@ class Played:
         splits = {NAMES[i]: "train" for i in split.train} | dict.fromkeys(test, "test")
         record = {"cameras": [{"name": name, "split": splits.get(name, "unused")} for name in NAMES]}
         (out / "cameras.json").write_text(json.dumps(record), encoding="utf-8")
-        psnr = 20.0 + cfg.train.seed + (2.0 if cfg.train.terms.dropout else 0.0) + cfg.train.steps / 1e5
+        psnr = (
+            20.0 + cfg.train.seed + (2.0 if cfg.train.terms.dropout else 0.0) + (0.04 if cfg.train.steps > 100 else 0.0)
+        )
         metrics = {
             "psnr": psnr, "ssim": 0.5, "lpips": None, "seconds": {"total": 7.0}, "peak_rss_mb": 300.0,
             "num_splats": 100, "cameras": self.cameras,

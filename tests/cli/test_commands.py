@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -48,8 +49,8 @@ def test_train_writes_the_run_and_the_table(scene: Path, tmp_path: Path, capsys:
     result = run(capsys, "train", scene, *SMALL, "--out", out)
     assert result.code == 0, result.err
     names = {path.name for path in out.iterdir()}
-    assert {"config.toml", "splat.ply", "metrics.json", "events.jsonl", "compare.png", "cameras.json",
-            "checkpoint.safetensors", "checkpoint.json"} <= names  # fmt: skip
+    assert {"config.toml", "splat.ply", "metrics.json", "events.jsonl", "compare.png", "coverage.png", "cameras.json",
+            "support.safetensors", "checkpoint.safetensors", "checkpoint.json"} <= names  # fmt: skip
     assert "lock" not in names
     assert not [name for name in names if name.endswith(".tmp")]
     metrics = json.loads((out / "metrics.json").read_text())
@@ -57,8 +58,9 @@ def test_train_writes_the_run_and_the_table(scene: Path, tmp_path: Path, capsys:
     assert {"total", "init", "train"} <= set(metrics["seconds"])
     assert metrics["views"] == {"train": 4, "test": 3}
     assert metrics["seconds"]["total"] >= metrics["seconds"]["train"] > 0
-    assert f"PSNR     {metrics['psnr']:.2f} dB  3 held-out photos" in result.out
+    assert re.search(rf"^PSNR +{metrics['psnr']:.2f} dB +3 held-out photos$", result.out, re.MULTILINE)
     assert "LPIPS    -" in result.out
+    assert f"{metrics['coverage']['unseen']:.0%}" in next(s for s in result.out.splitlines() if s.startswith("guessed"))
     assert f"run folder: {out}" == result.out.splitlines()[-1]
     assert result.err.startswith(f"run folder: {out}\n")
     assert f"sparse3d render '{out}' --path orbit" in result.out
@@ -73,7 +75,7 @@ def test_nothing_held_out_is_said_with_what_to_do(
 ) -> None:
     result = run(capsys, "train", scene, *SMALL, "--test-every", "0", "--out", tmp_path / "r")
     assert result.code == 0, result.err
-    assert result.out.startswith("PSNR     -  ")
+    assert re.match(r"PSNR +-  ", result.out)
     assert "no photo was held out: train with --test-every 4, or use `sparse3d eval RUN --leave-one-out`" in result.out
     assert json.loads((tmp_path / "r" / "metrics.json").read_text())["psnr"] is None
     evaluated = run(capsys, "eval", tmp_path / "r")
@@ -206,6 +208,83 @@ def test_leave_one_out_compares_each_training_photo(trained: Path, capsys: pytes
     assert json.loads((trained / "leave_one_out.json").read_text()) == found
 
 
+@pytest.fixture(scope="module")
+def spoilt(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's splats and twenty red ones close before its first training photo."""
+    import torch
+
+    from sparse3d import formats
+    from sparse3d.render.camera_file import read_camera_file
+
+    splats = formats.read(trained / "splat.ply")
+    camera = next(named.camera for named in read_camera_file(trained / "cameras.json") if named.split == "train")
+    rng = np.random.default_rng(5)
+    places = np.column_stack([rng.uniform(-0.25, 0.25, (20, 2)), np.ones(20)]) * rng.uniform(0.2, 0.4, (20, 1))
+    world = camera.world_from_cam
+    floaters = splats.select(torch.zeros(20, dtype=torch.long))
+    floaters.means[:] = torch.from_numpy(places @ world[:3, :3].T + world[:3, 3])
+    floaters.log_scales[:], floaters.logit_opacities[:] = float(np.log(0.02)), 5.0
+    floaters.sh0[:], floaters.shN[:] = torch.tensor([1.5, -1.5, -1.5]), 0.0
+    joined = {name: torch.cat([tensor, getattr(floaters, name)]) for name, tensor in splats.named()}
+    path = tmp_path_factory.mktemp("spoilt") / "mit Flecken é.ply"
+    formats.write(path, type(splats)(**joined))
+    return path
+
+
+def test_clean_removes_what_floats_before_the_photos(
+    spoilt: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sparse3d import formats
+
+    before = formats.read(spoilt)
+    words = ["clean", spoilt, tmp_path / "rein.ply", "--scene", scene, "--views", "4", "--max-side", "64",
+             "--floaters.levels", "8"]  # fmt: skip
+    result = run(capsys, *words, "--json")
+    assert result.code == 0, result.err
+    values = json.loads(result.out)
+    after = formats.read(tmp_path / "rein.ply")
+    assert (values["splats_before"], values["splats_after"]) == (before.num_splats, after.num_splats)
+    assert values["photos"] == 4
+    assert sum(values["removed"].values()) == before.num_splats - after.num_splats
+    assert values["removed"]["front"] >= 20
+    red = (after.sh0[:, 0] - after.sh0.new_tensor([1.5, -1.5, -1.5])).abs().amax(dim=1) < 1e-6
+    assert red.sum() == 0, "every one of the twenty is gone"
+    assert values["psnr_train"][1] > values["psnr_train"][0] + 0.5
+    assert all(10 < psnr < 30 for psnr in values["psnr_test"])
+    assert values["seconds"] > 0
+    refused = run(capsys, *words)
+    assert refused.code == 2
+    assert "add --overwrite" in refused.err
+    table = run(capsys, *words, "--overwrite")
+    assert table.code == 0, table.err
+    assert "in front of what photos show" in table.out
+    assert table.out.splitlines()[-1] == str(tmp_path / "rein.ply")
+
+
+def test_clean_of_a_run_judges_by_its_own_photos(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    words = ["clean", trained, tmp_path / "a.ply", "--floaters.levels", "6", "--force", "--json"]
+    result = run(capsys, *words)
+    assert result.code == 0, result.err
+    values = json.loads(result.out)
+    assert values["photos"] == metrics["views"]["train"]
+    assert values["psnr_test"][0] == pytest.approx(metrics["psnr"], abs=1e-6)
+    other = json.loads(run(capsys, *words, "--overwrite", "--views", "2").out)
+    assert other["photos"] == 2, "an option by hand wins over the run's"
+
+
+def test_clean_without_photos(spoilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, "clean", spoilt, tmp_path / "a.ply", "--force", "--json")
+    assert result.code == 0, result.err
+    values = json.loads(result.out)
+    assert values["photos"] == 0
+    assert (values["psnr_train"], values["psnr_test"]) == ([None, None], [None, None])
+    assert set(values["removed"]) <= {"isolated", "faint"}
+    assert "without photos (--scene)" in run(capsys, "clean", spoilt, tmp_path / "b.ply", "--force").out
+
+
 def test_info_of_a_run_a_file_and_a_scene(trained: Path, scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
     values = json.loads(run(capsys, "info", trained, "--json").out)
@@ -292,6 +371,26 @@ def test_bench_step_of_a_run(trained: Path, scene: Path, capsys: pytest.CaptureF
     values = json.loads(run(capsys, *words, "--json").out)
     assert values["splats"] == json.loads((trained / "metrics.json").read_text())["num_splats"]
     assert "ratio" not in values
+
+
+def test_bench_depth_beside_opencv(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "depth", scene, "--views", "6,8,10", "--max-side", "200"]
+    values = json.loads(run(capsys, *words, "--json").out)
+    assert values["truth"] == "files"
+    assert values["groups"] == [["images/view_06.jpg", "images/view_08.jpg", "images/view_10.jpg"]]
+    every, sure, opencv = values["methods"]
+    assert every["complete"] > 0.95
+    assert 0.4 < sure["complete"] < every["complete"]
+    for found in (every, sure):
+        assert found["within_1"] > 0.3
+        assert found["within_5"] > 0.4
+    assert sure["median_error"] <= every["median_error"] < 0.02
+    # Of the pair's pictures, not of noise: another method comes to the same depths.
+    assert opencv["complete"] > 0.2
+    assert opencv["median_error"] < 0.05
+    table = run(capsys, *words, "--truth", "none").out.splitlines()
+    assert re.split("  +", table[0]) == ["method", "complete", "median error", "within 1 %", "within 5 %", "seconds"]
+    assert [row.split("  ")[0] for row in table[1:]] == [found["method"] for found in values["methods"]]
 
 
 def test_doctor_finds_every_kernel_right(capsys: pytest.CaptureFixture[str]) -> None:

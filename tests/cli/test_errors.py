@@ -41,6 +41,20 @@ def run_folder(path: Path) -> Path:
     return path
 
 
+def faint_file(path: Path) -> Path:
+    """Splats of which most are nearly transparent."""
+    splats = formats.read(splats_file(path))
+    splats.logit_opacities[1:] = -9.0
+    formats.write(path, splats)
+    return path
+
+
+def only_photos(path: Path) -> Path:
+    make_scene(path)
+    (path / "transforms.json").unlink()
+    return path / "images"
+
+
 def text(path: Path, content: str) -> Path:
     path.write_text(content)
     return path
@@ -124,6 +138,21 @@ CASES: dict[str, Callable[[Path], Words]] = {
     "eval with an unknown key": lambda tmp: [
         "eval", text(run_folder(tmp / "r") / "config.toml", "presett = 1\n").parent,
     ],
+    "clean of nothing": lambda tmp: ["clean", tmp / "none.ply", tmp / "b.ply"],
+    "clean of an unfinished run": lambda tmp: ["clean", run_folder(tmp / "r"), tmp / "b.ply"],
+    "clean without its scene": lambda tmp: [
+        "clean", splats_file(run_folder(tmp / "r") / "splat.ply").parent, tmp / "b.ply",
+    ],
+    "clean onto a file": lambda tmp: ["clean", splats_file(tmp / "a.ply"), tmp / "a.ply"],
+    "clean into a folder": lambda tmp: ["clean", splats_file(tmp / "a.ply"), run_folder(tmp / "r.ply")],
+    "clean to an unknown suffix": lambda tmp: ["clean", splats_file(tmp / "a.ply"), tmp / "b.obj"],
+    "clean with too much to remove": lambda tmp: ["clean", faint_file(tmp / "a.ply"), tmp / "b.ply"],
+    "clean with a share of 2": lambda tmp: [
+        "clean", splats_file(tmp / "a.ply"), tmp / "b.ply", "--floaters.max-share", "2",
+    ],
+    "clean by photos without cameras": lambda tmp: [
+        "clean", splats_file(tmp / "a.ply"), tmp / "b.ply", "--scene", only_photos(tmp / "s"),
+    ],
     "render of nothing": lambda tmp: ["render", tmp / "none.ply"],
     "render of an unfinished run": lambda tmp: ["render", run_folder(tmp / "r")],
     "render to an unknown suffix": lambda tmp: render(tmp, "--out", tmp / "a.gif"),
@@ -143,6 +172,8 @@ CASES: dict[str, Callable[[Path], Words]] = {
     "data get bad checksum": lambda tmp: ["data", "get", "https://example.com/a.zip", "--sha256", "abc"],
     "data get full folder": lambda tmp: ["data", "get", "fox", "--out", text(tmp / "f", "").parent],
     "data get checksum of a name": lambda tmp: ["data", "get", "fox", "--sha256", "0" * 64],
+    "bench depth views": lambda tmp: ["bench", "depth", make_scene(tmp / "s"), "--views", "0,99"],
+    "bench depth no file": lambda tmp: ["bench", "depth", make_scene(tmp / "s"), "--views", "0,1", "--truth", "files"],
     "bench step size": lambda tmp: ["bench", "step", "--scene", make_scene(tmp / "s"), "--size", "30x24"],
     "bench step no splats": lambda tmp: ["bench", "step", "--splats", "0"],
     "bench train nothing held out": lambda tmp: ["bench", "train", make_scene(tmp / "s")],

@@ -23,12 +23,13 @@ from sparse3d.train.compare import spread
 from sparse3d.train.config import CameraOptConfig, DensityConfig, RunConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Event, Finished, Saved, Started, Stepped
 from sparse3d.train.pipeline import read_run_config, run_training
+from sparse3d.train.support import read_support
 from sparse3d.train.tensor_file import read_tensors
 from tests.train import tiny
 
 METRIC_KEYS = {
     "schema", "psnr", "ssim", "lpips", "num_splats", "seconds", "peak_rss_mb", "steps", "views", "per_view", "cameras",
-    "device", "seed", "terms", "version",
+    "device", "seed", "terms", "coverage", "version",
 }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_a_run_leaves_everything_in_its_folder(run_config: RunConfig, tmp_path: 
     assert any("--points" in note or "points" in note for note in events[0].notes)
     assert isinstance(events[-1], Finished)
     saved = [event.what for event in events if isinstance(event, Saved)]
-    assert saved == ["checkpoint", "checkpoint", "checkpoint", "splats", "cameras", "compare", "metrics"]
+    assert saved == ["checkpoint", "checkpoint", "checkpoint", "splats", "cameras", "compare", "coverage", "metrics"]
     assert all(event.path.is_file() for event in events if isinstance(event, Saved))
     assert not (out / "lock").exists()
 
@@ -112,6 +113,12 @@ def test_a_run_leaves_everything_in_its_folder(run_config: RunConfig, tmp_path: 
         # Two held-out photos, three columns with their gaps.
         assert picture.size == (3 * 64 + 8, 2 * (64 + 18))
         assert np.asarray(picture).std() > 20
+    shares = metrics["coverage"]
+    assert (shares["cameras"], shares["views"]) == ("held_out", 2)
+    assert sum(shares[name] for name in ("unseen", "one_view", "two_or_more")) == pytest.approx(1.0, abs=1e-3)
+    assert len(read_support(out / "support.safetensors")) == metrics["num_splats"]
+    with Image.open(out / "coverage.png") as picture:
+        assert np.asarray(picture).std() > 20
     cameras = json.loads((out / "cameras.json").read_text())["cameras"]
     assert [camera["split"] for camera in cameras].count("test") == 2
     assert np.allclose(cameras[0]["cam_from_world"], tiny.cameras()[0].cam_from_world, atol=1e-9)
@@ -129,7 +136,7 @@ def test_a_stopped_run_resumes_with_its_own_points(run_config: RunConfig, tmp_pa
     assert (events[-1].reason, events[-1].step) == ("stopped", 10)
     assert (tmp_path / "parts" / "splat.ply").is_file()
     assert not (tmp_path / "parts" / "metrics.json").exists()
-    assert (tmp_path / "parts" / "points.safetensors").is_file()
+    assert (tmp_path / "parts" / "start.safetensors").is_file()
     with pytest.raises(UsageError, match=r"cannot resume with other settings .*\(scene\.downscale\)"):
         run(replace(run_config, scene=replace(run_config.scene, downscale=2.0)), tmp_path / "parts", resume=True)
     with pytest.raises(UsageError, match=r"cannot resume with other settings .*\(seed\)"):
@@ -137,7 +144,7 @@ def test_a_stopped_run_resumes_with_its_own_points(run_config: RunConfig, tmp_pa
     assert read_run_config(tmp_path / "parts") == run_config, "a refused resume changed the run"
     _, metrics = run(run_config, tmp_path / "parts", resume=True)
     assert metrics is not None
-    for name in ("splat.ply", "compare.png"):
+    for name in ("splat.ply", "compare.png", "coverage.png", "support.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes(), name
     assert json.loads((tmp_path / "whole" / "metrics.json").read_text())["per_view"] == metrics["per_view"]
 
@@ -145,14 +152,14 @@ def test_a_stopped_run_resumes_with_its_own_points(run_config: RunConfig, tmp_pa
 def test_a_run_killed_before_its_first_checkpoint_begins_with_the_stored_points(run_config: RunConfig, tmp_path: Path):
     out = tmp_path / "run"
     run(run_config, out)
-    stored, _ = read_tensors(out / "points.safetensors")
+    stored, _ = read_tensors(out / "start.safetensors")
     for name in ("checkpoint.safetensors", "splat.ply"):
         (out / name).unlink()
     moved = tmp_path / "moved.ply"
     shutil.copy(run_config.scene.points or "", moved)
     events, _ = run(run_config, out, resume=True)
     assert events[0].step == 0
-    assert torch.equal(read_tensors(out / "points.safetensors")[0]["xyz"], stored["xyz"])
+    assert torch.equal(read_tensors(out / "start.safetensors")[0]["xyz"], stored["xyz"])
     assert (out / "splat.ply").is_file()
 
 
@@ -212,6 +219,7 @@ def test_nothing_held_out_shows_training_photos(run_config: RunConfig, tmp_path:
     _, metrics = run(cfg, tmp_path / "run")
     assert metrics is not None
     assert (metrics["psnr"], metrics["ssim"], metrics["per_view"]) == (None, None, [])
+    assert (metrics["coverage"]["cameras"], metrics["coverage"]["views"]) == ("between", 4)
     with Image.open(tmp_path / "run" / "compare.png") as picture:
         assert picture.size[1] == 8 * (64 + 18)
 

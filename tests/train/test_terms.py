@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from sparse3d.errors import UsageError
 from sparse3d.scene.records import Scene
-from sparse3d.splats import Splats
+from sparse3d.splats import PARAMETER_NAMES, Splats
+from sparse3d.train import checkpoint
 from sparse3d.train.config import TrainConfig
 from sparse3d.train.events import Event, Stepped
 from sparse3d.train.run_folder import RunFolder, open_run
+from sparse3d.train.tensor_file import read_tensors
 from sparse3d.train.terms.config import WEIGHTS, TermsConfig, active_terms, describe_terms
 from sparse3d.train.terms.table import TERMS
 from sparse3d.train.trainer import train
@@ -98,17 +101,30 @@ def test_terms_that_are_off_change_no_bit(tiny_scene: Scene):
     assert same(trained(tiny_scene, config()), trained(tiny_scene, config(**changed)))
 
 
+@pytest.fixture(scope="module")
+def plain(tiny_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """Tensors of the checkpoint of a run without terms."""
+    folder = tmp_path_factory.mktemp("plain")
+    go(tiny.scene(tiny_photos, masks=True), folder / "run", config())
+    return read_tensors(folder / "run" / checkpoint.FILE_NAME)[0]
+
+
 @pytest.mark.parametrize("name", list(WEIGHTS))
-def test_a_term_resumes_to_the_same_bits_on_any_number_of_threads(tiny_photos: Path, tmp_path: Path, name: str):
-    tiny_scene = tiny.scene(tiny_photos, masks=True)
+def test_a_term_resumes_to_the_same_bits_on_any_number_of_threads(
+    tiny_photos: Path, tmp_path: Path, plain: dict[str, Tensor], name: str
+):
+    scene = tiny.scene(tiny_photos, masks=True)
     weight: dict[str, Any] = {name: STRENGTH[name]}
     # So near that some splats of this scene are nearer.
     cfg = config(**weight, near_fraction=1.0)
-    go(tiny_scene, tmp_path / "a", cfg)
-    go(tiny_scene, tmp_path / "b", cfg, stop_at=13)
-    go(tiny_scene, tmp_path / "b", replace(cfg, threads=2), resume=True)
+    go(scene, tmp_path / "a", cfg)
+    go(scene, tmp_path / "b", cfg, stop_at=13)
+    go(scene, tmp_path / "b", replace(cfg, threads=2), resume=True)
     assert_same_run(tmp_path / "a", tmp_path / "b")
-    assert not same(trained(tiny_scene, cfg), trained(tiny_scene, config())), "the term did nothing"
+    with_term = read_tensors(tmp_path / "a" / checkpoint.FILE_NAME)[0]
+    assert plain.keys() <= with_term.keys()
+    names = [f"params.{parameter}" for parameter in PARAMETER_NAMES]
+    assert not all(torch.equal(plain[key], with_term[key]) for key in names), "the term did nothing"
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,10 @@ _SAME_DEPTH = 0.015
 class FuseConfig:
     """How dense the points are."""
 
-    count: int = 50_000
-    """Points at most, about: the grid of pixels they are taken from is chosen by it."""
+    spacing_px: float = 2.0
+    """Distance of the pixels that points are taken from."""
+    count: int = 80_000
+    """Points at most, about: where there would be more, the pixels stand farther apart."""
     filled_step: int = 4
     """Points where nothing was matched stand so many times farther apart (0: none there)."""
 
@@ -38,7 +40,7 @@ def fuse(
     """
     cfg = cfg or FuseConfig()
     sure = {index: found.confidence > FILLED_CONFIDENCE for index, found in maps.items()}
-    step = _step(maps, sure, cfg.count)
+    step = max(cfg.spacing_px, _step(sure, cfg.count))
     parts = []
     for number, (index, found) in enumerate(maps.items()):
         part = _part(found, photos[index], step, sure[index])
@@ -69,10 +71,10 @@ class _Part:
         return _Part(self.xyz[keep], self.rgb[keep], self.normal[keep], self.radius[keep], self.confidence[keep])
 
 
-def _step(maps: Mapping[int, DepthMap], sure: Mapping[int, NDArray[np.bool_]], count: int) -> float:
-    """Distance of the grid's pixels: as if no surface were seen by more than half of the photos."""
+def _step(sure: Mapping[int, NDArray[np.bool_]], count: int) -> float:
+    """Distance of the pixels for `count` points, as if every surface were seen by half of the photos."""
     pixels = sum(float(mask.sum()) for mask in sure.values())
-    shared = max(1.0, 0.5 * len(maps))
+    shared = max(1.0, 0.5 * len(sure))
     return max(1.0, float(np.sqrt(pixels / shared / max(count, 1))))
 
 

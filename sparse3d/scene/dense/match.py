@@ -83,7 +83,7 @@ def match_photos(
     for i, j in pairs:
         others[i].append(j)
         others[j].append(i)
-    others = [near[: mvs_sources_max()] for near in others]
+    others = [near[: mvs.sources_max()] for near in others]
     if not any(others):
         return {}
     store = scene.images.resized(scene.train, cameras)
@@ -122,12 +122,6 @@ def match_photos(
     return out
 
 
-def mvs_sources_max() -> int:
-    from sparse3d.kernels import cpu
-
-    return cpu.module().mvs_sources_max
-
-
 def _working(camera: Camera, max_side: int) -> Camera:
     scale = min(1.0, max_side / max(camera.width, camera.height))
     return camera.resized(max(16, round(camera.width * scale)), max(16, round(camera.height * scale)))
@@ -147,7 +141,8 @@ def _pyramid(camera: Camera, rgb: NDArray[np.uint8], sweep_side: int) -> list[Mv
         last = images[-1]
         smaller = last.camera.resized(max(8, round(last.camera.width / 2)), max(8, round(last.camera.height / 2)))
         size = (smaller.width, smaller.height)
-        images.append(MvsImage(smaller, cv2.resize(last.grey, size, interpolation=cv2.INTER_AREA)))
+        grey = cv2.resize(last.grey, size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
+        images.append(MvsImage(smaller, grey))
     return images
 
 

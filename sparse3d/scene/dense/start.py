@@ -35,11 +35,13 @@ def dense_start(
     sparse: Points | None,
     *,
     given: Mapping[int, DepthMap] | None = None,
+    spacing_px: float,
     count: int,
     margin: float,
     progress: Callable[[str, float], None] | None = None,
 ) -> DenseStart | None:
-    """Dense depth of the training photos fused to about `count` points, with a guess of what lies around the photos
+    """Dense depth of the training photos fused to points every `spacing_px` pixels, about `count`
+    at most, with a guess of what lies around the photos
     (`margin`, share of their size; 0: none). None where the photos do not match densely: start from `sparse` then.
 
     sparse: triangulated points, they give the range of depths. given: the user's own metric depth, which fills what
@@ -52,7 +54,7 @@ def dense_start(
     if not maps or np.mean(sure) < _SURE_MIN:
         return None
     photos = {index: found.rgb for index, found in matches.items()}
-    points = fuse(maps, photos, FuseConfig(count=count))
+    points = fuse(maps, photos, FuseConfig(spacing_px, count))
     sentence = (
         f"{len(points):,} points from dense depth of {len(maps)} photos ({100 * np.mean(sure):.0f} % of the pixels "
         "matched and confirmed)"

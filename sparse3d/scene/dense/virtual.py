@@ -70,26 +70,32 @@ def _between(a: Camera, b: Camera, share: float) -> Camera:
 
 def _warped(camera: Camera, maps: Mapping[int, DepthMap], photos: Mapping[int, NDArray[np.uint8]]) -> ExtraView:
     h, w = camera.height, camera.width
-    landed = [_landed(camera, found, photos[index]) for index, found in maps.items()]
-    pixel, z, rgb, weight = (np.concatenate(column) for column in zip(*landed))
+    away = {index: float(np.linalg.norm(found.camera.position - camera.position)) for index, found in maps.items()}
+    nearest_camera = max(min(away.values()), 1e-12)
+    landed = []
+    for index, found in maps.items():
+        pixel, z, rgb, share = _landed(camera, found, photos[index])
+        # The nearer photo shows the surface from more nearly the same side.
+        landed.append((pixel, z, rgb, share, share / (1.0 + away[index] / nearest_camera)))
+    pixel, z, rgb, share, weight = (np.concatenate(column) for column in zip(*landed))
     nearest = np.full(h * w, np.inf)
     np.minimum.at(nearest, pixel, z)
     front = z <= nearest[pixel] * (1.0 + _SAME_SURFACE)
-    pixel, rgb, weight = pixel[front], rgb[front], weight[front]
+    pixel, rgb, share, weight = pixel[front], rgb[front], share[front], weight[front]
     total = np.bincount(pixel, weight, minlength=h * w)
     image = np.stack([np.bincount(pixel, weight * rgb[:, c], minlength=h * w) for c in range(3)], axis=1)
-    known = total > 0.2
+    known = np.bincount(pixel, share, minlength=h * w) > 0.2
     image = np.where(known[:, None], image / np.maximum(total, 1e-9)[:, None], 0.0).reshape(h, w, 3)
     # What lies behind shows through the gaps of a surface that was carried closer: such pixels do not count.
     depth = np.where(known, nearest, 0.0).reshape(h, w).astype(np.float32)
-    around = cv2.erode(np.where(depth > 0, depth, np.float32(np.inf)), np.ones((5, 5), np.uint8))
-    solid = known.reshape(h, w) & (depth <= 1.03 * around)
+    around = cv2.erode(np.where(depth > 0, depth, np.float32(1e30)), np.ones((5, 5), np.uint8))
+    solid = known.reshape(h, w) & (depth <= 1.03 * np.minimum(around, np.float32(1e30)))
     solid = cv2.erode(solid.astype(np.uint8), np.ones((3, 3), np.uint8))
     return ExtraView(camera, image.astype(np.float32), solid.astype(np.float32))
 
 
 def _landed(camera: Camera, found: DepthMap, rgb: NDArray[np.uint8]) -> tuple[NDArray, ...]:
-    """Pixel number, depth, colour and weight of every sure pixel's share in the four pixels around where it lands."""
+    """Pixel number, depth, colour and every sure pixel's share in each of the four pixels around where it lands."""
     own = found.camera
     row, column = np.nonzero(found.confidence > FILLED_CONFIDENCE)
     depth = found.depth[row, column].astype(np.float64)
@@ -97,7 +103,6 @@ def _landed(camera: Camera, found: DepthMap, rgb: NDArray[np.uint8]) -> tuple[ND
     y = (row + 0.5 - own.cy) / own.fy * depth
     back = own.world_from_cam
     xy, z = camera.project(np.stack([x, y, depth], axis=1) @ back[:3, :3].T + back[:3, 3])
-    near = np.linalg.norm(own.position - camera.position)
     colour = rgb[row, column] / 255.0
     parts: list[tuple[NDArray, ...]] = []
     left, top = np.floor(xy[:, 0] - 0.5), np.floor(xy[:, 1] - 0.5)
@@ -107,6 +112,5 @@ def _landed(camera: Camera, found: DepthMap, rgb: NDArray[np.uint8]) -> tuple[ND
             share = (1.0 - np.abs(xy[:, 0] - 0.5 - px)) * (1.0 - np.abs(xy[:, 1] - 0.5 - py))
             use = (z > 0) & (px >= 0) & (px < camera.width) & (py >= 0) & (py < camera.height) & (share > 0.05)
             number = (py[use] * camera.width + px[use]).astype(np.int64)
-            # The nearer photo shows the surface from more nearly the same side.
-            parts.append((number, z[use], colour[use], share[use] / (1.0 + near)))
+            parts.append((number, z[use], colour[use], share[use]))
     return tuple(np.concatenate(c) for c in zip(*parts))

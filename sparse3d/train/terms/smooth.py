@@ -38,7 +38,8 @@ class Smoothness(ExpectedDepthTerm):
             lines = slice(first[turned], None, 2)
             x, v, s = ((t.T if turned else t)[lines] for t in (inverse, v_inverse, seen))
             image = (step.target.transpose(0, 1) if turned else step.target)[lines]
-            step_of_color = (image[:, 1:] - image[:, :-1]).abs().sum(dim=2) / 3.0
+            red, green, blue = (image[:, 1:] - image[:, :-1]).abs().unbind(2)
+            step_of_color = (red + green + blue) / 3.0
             edges = torch.from_numpy(np.exp(-_EDGE * (step_of_color[:, 1:] + step_of_color[:, :-1]).numpy()))
             bend = x[:, 2:] - 2.0 * x[:, 1:-1] + x[:, :-2]
             slope = (bend / bound).clamp(-1.0, 1.0) * edges * (s[:, 2:] & s[:, 1:-1] & s[:, :-2]) * scale
