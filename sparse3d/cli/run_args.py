@@ -108,9 +108,10 @@ def parse_run(kind: type[R], words: Sequence[str], *, prog: str, base: R | None 
 
 def run_config(args: RunArgs) -> RunConfig:
     """The settings as the trainer takes them."""
-    scene = SceneConfig(**{**_fields(args.load), "seed": args.train.seed})
+    # Absolute, so that `eval` finds scene and priors from any folder; links stay as they were given.
+    given = {name: v.absolute() if isinstance(v, Path) else v for name, v in _fields(args.load).items()}
+    scene = SceneConfig(**{**given, "seed": args.train.seed})
     train = TrainConfig(**_fields(args.train))
-    # Absolute, so that `eval` finds the scene from any folder; links stay as they were given.
     return RunConfig(
         scene_path=str(args.scene.absolute()), preset=args.preset, scene=scene, train=train, few_views=args.few_views,
         given=args.given, few_views_applied=args.few_views_applied,

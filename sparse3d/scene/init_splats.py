@@ -115,11 +115,10 @@ def initial_points(
         raise DataError("Cannot place initial points: the scene has no training photo")
     if scene.points is not None and len(scene.points) and scene.camera_source == "given":
         return scene.points, f"{len(scene.points):,} given points"
-    found = triangulate_points(scene, cfg, workdir, progress)
+    found = sparse_points(scene, cfg, workdir, progress)
     photos = f"{len(scene.train)} training photo{'s' if len(scene.train) != 1 else ''}"
     sentence = f"points triangulated from {photos}"
     if scene.points is not None and len(scene.points):
-        found = scene.points if found is None else _joined(found, scene.points)
         sentence = f"points from structure from motion and triangulation of {photos}"
     have = 0 if found is None else len(found)
     if found is not None and have >= _POINTS_MIN:
@@ -130,6 +129,20 @@ def initial_points(
         return random, f"{len(random):,} random points in the common frustum of the training cameras ({why})"
     both = _joined(found, random)
     return both, f"{have:,} {sentence}, too few alone: {len(random):,} random points in the common frustum added"
+
+
+def sparse_points(
+    scene: Scene,
+    cfg: TriangulateConfig | None = None,
+    workdir: Path | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Points | None:
+    """Points triangulated from the training photos together with those of structure from motion, where the cameras come
+    from it: photos far apart have few of the first. None where there is neither."""
+    found = triangulate_points(scene, cfg, workdir, progress)
+    if scene.points is None or len(scene.points) == 0 or scene.camera_source == "given":
+        return found
+    return scene.points if found is None else _joined(found, scene.points)
 
 
 def _joined(a: Points, b: Points) -> Points:

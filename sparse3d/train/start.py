@@ -15,10 +15,9 @@ from sparse3d.scene.dense.start import dense_start
 from sparse3d.scene.dense.virtual import virtual_views
 from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.extra_view import ExtraView
-from sparse3d.scene.init_splats import init_splats, initial_points
+from sparse3d.scene.init_splats import init_splats, initial_points, sparse_points
 from sparse3d.scene.priors import Priors, load_priors
 from sparse3d.scene.records import Points, Scene
-from sparse3d.scene.triangulate import triangulate_points
 from sparse3d.splats import Splats
 from sparse3d.train.config import RunConfig, TrainConfig
 from sparse3d.train.few_views import FEW_PHOTOS
@@ -70,7 +69,7 @@ def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progres
     if not _wants_dense(scene, cfg) and not wants_priors:
         points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
         return Start(points, (sentence,))
-    sparse = triangulate_points(scene, None, workdir, progress)
+    sparse = sparse_points(scene, None, workdir, progress)
     priors = load_priors(scene, cfg.scene, sparse, progress) if wants_priors else Priors()
     dense = None
     if _wants_dense(scene, cfg):

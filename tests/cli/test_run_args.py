@@ -47,7 +47,11 @@ def test_nested_flags_and_types() -> None:
 
 
 def test_scene_path_is_kept_absolute() -> None:
-    assert Path(settings("some/scene").scene_path).is_absolute()
+    cfg = settings("some/scene", "--prior-depth", "depth", "--points", "a.ply")
+    assert Path(cfg.scene_path).is_absolute()
+    assert cfg.scene.prior_depth == Path("depth").absolute()
+    assert cfg.scene.points == Path("a.ply").absolute()
+    assert cfg.scene.prior_matches is None
 
 
 def test_changed_settings_name_what_is_not_default() -> None:
