@@ -33,6 +33,7 @@ from sparse3d.train.evaluate import Scores, evaluate
 from sparse3d.train.events import Densified, Evaluated, Event, Finished, Saved, Started, Stepped
 from sparse3d.train.exposure import Exposure
 from sparse3d.train.optimizer import follow
+from sparse3d.train.ray_variance import RayVariance
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
 from sparse3d.train.sharpness import Sharpness
@@ -143,6 +144,7 @@ class Run:
             TermSetup(cfg.terms, scene, cfg.steps, self.extent, generator, splats.means.detach(), depth_maps)
         )
         self.sharpness = Sharpness(cfg.terms, schedule.learning_rates(cfg.rates, self.extent, 0.0))
+        self.variance = RayVariance(cfg.terms, generator)
         self.shots = ShotPlan(
             scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, generator, extra_views
         )  # fmt: skip
@@ -205,6 +207,7 @@ class Run:
 
         under_way = TermStep(number, progress, photo, view, shot.target, shot.mask, rates)
         shown = self.terms.before_render(under_way, self.params, self.adam)
+        self.variance.pull(self.kernels, self.params, shown, self.adam, shot, settings, progress)
         self.sharpness.climb(
             self.kernels, self.params, shown, shot, self.background, settings, cfg.ssim_weight, progress
         )  # fmt: skip
