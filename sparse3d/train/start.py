@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import torch
 
-from sparse3d.scene.dense.start import dense_start
+from sparse3d.scene.dense.frustum_grid import FrustumGridConfig, frustum_grid
+from sparse3d.scene.dense.hull import photo_mask, scene_hull
+from sparse3d.scene.dense.start import dense_start, joined
 from sparse3d.scene.dense.virtual import virtual_views
 from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.extra_view import ExtraView
@@ -85,9 +87,26 @@ def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progres
     if not _terms_read_depth(cfg.train.terms):
         maps = {}
     if dense is not None:
-        return Start(dense.points, (dense.sentence, *priors.notes), maps)
-    points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
-    return Start(points, (sentence, *priors.notes), maps)
+        points, sentence = dense.points, dense.sentence
+    else:
+        points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
+    notes = (sentence, *priors.notes)
+    if _wants_dense(scene, cfg):
+        points, more = _with_guesses(scene, points, cfg.train.seed)
+        notes += more
+    return Start(points, notes, maps)
+
+
+def _with_guesses(scene: Scene, points: Points, seed: int) -> tuple[Points, tuple[str, ...]]:
+    """`points` and some at random depths for those parts of the training photos that none of them is in, and a note."""
+    cameras = [scene.cameras[i] for i in scene.train]
+    photos = [scene.images.rgb8(i) for i in scene.train]
+    masks = [photo_mask(scene, i) for i in scene.train]
+    hull = scene_hull(scene)
+    added = frustum_grid(cameras, photos, points, FrustumGridConfig(seed=seed), masks=masks, hull=hull)
+    if len(added) == 0:
+        return points, ()
+    return joined(points, added), (f"{len(added):,} points at random depths where nothing else explains the photos",)
 
 
 def _wants_dense(scene: Scene, cfg: RunConfig) -> bool:

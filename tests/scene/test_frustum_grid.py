@@ -43,7 +43,8 @@ def test_points_lie_inside_the_frusta_between_near_and_far():
     assert points.xyz[:, 2].min() >= near * 0.999
     assert points.xyz[:, 2].max() <= far * 1.001
     assert set(np.unique(np.rint(points.rgb * 255))) == {60.0, 180.0}
-    assert points.confidence is not None and points.confidence.max() == 0.0
+    assert points.confidence is not None
+    assert points.confidence.max() == 0.0
 
 
 def test_points_stand_only_where_there_are_none():
@@ -74,3 +75,11 @@ def test_with_a_hull_points_stand_inside_it_alone():
     points = frustum_grid(CAMERAS, PHOTOS, NOTHING, hull=hull)
     assert len(points) > 20
     assert hull.contains(points.xyz.astype(np.float64)).all()
+
+
+def test_what_a_mask_leaves_out_gets_no_points():
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[:, : WIDTH // 2] = True
+    points = frustum_grid(CAMERAS[:1], PHOTOS[:1], NOTHING, masks=[mask])
+    assert len(points) > 100
+    assert CAMERAS[0].project(points.xyz)[0][:, 0].max() < WIDTH / 2 + 0.03 * WIDTH

@@ -135,7 +135,9 @@ def test_there_is_no_hull_without_two_masks_of_an_object(masks: list[NDArray[np.
 def test_hull_points_lie_on_the_hull_and_look_outwards():
     hull = _hull()
     points = _shell(hull)
-    assert points.normal is not None and points.radius is not None and points.confidence is not None
+    assert points.normal is not None
+    assert points.radius is not None
+    assert points.confidence is not None
     assert len(points) > 500
     assert hull.contains(points.xyz.astype(np.float64)).mean() > 0.98
     step = 2.0 * points.radius[:, None] * points.normal
@@ -157,7 +159,8 @@ def test_hull_points_are_the_same_every_time():
     for name in ("xyz", "rgb", "normal", "radius"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     few = hull_points(_hull(), {k: np.zeros((SIZE, SIZE, 3), np.uint8) for k in range(4)}, HullPointsConfig(48, 300))
-    assert few is not None and len(few) == 300
+    assert few is not None
+    assert len(few) == 300
 
 
 def test_hull_points_stand_where_no_photo_is_sure():
@@ -170,7 +173,8 @@ def test_hull_points_stand_where_no_photo_is_sure():
     xy, _ = camera.project(points.xyz)
     masked = MASKS[0][tuple(np.clip(xy.astype(np.int64), 0, SIZE - 1).T[::-1])]
     front = masked & (points.xyz @ camera.position > 1.0)
-    assert front.sum() > 100 and not left[front].any()
+    assert front.sum() > 100
+    assert not left[front].any()
     assert left[points.xyz @ camera.position < -1.2].all()
     unsure = DepthMap(camera, depth, 0.05 * MASKS[0].astype(np.float32), sure.normal)
     assert unmatched(points, {0: unsure}).all()

@@ -39,10 +39,12 @@ def frustum_grid(
     points: Points,
     cfg: FrustumGridConfig | None = None,
     *,
+    masks: Sequence[NDArray[np.bool_] | None] | None = None,
     hull: Hull | None = None,
 ) -> Points:
     """Points for each photo's cells that none of `points` falls in, random in the cell and in inverse depth, with the
-    photo's colour there; photos: [H,W,3] bytes at the cameras' sizes. With a hull only those inside it.
+    photo's colour there; photos: [H,W,3] bytes at the cameras' sizes, masks: [H,W], cells of which less than half is
+    true get none. With a hull only points inside it.
 
     near and far are those of `points`, else of the cameras (`near_far`); so all comes from the photos given. The same
     input gives the same points. Raises DataError for no camera.
@@ -53,7 +55,8 @@ def frustum_grid(
         raise DataError(f"Points at random depths need 0 < near < far, found near {near:g} and far {far:g}")
     rng = np.random.default_rng(cfg.seed)
     parts = [
-        _behind(camera, rgb, points.xyz, near, far, cfg, hull, rng) for camera, rgb in zip(cameras, photos, strict=True)
+        _behind(camera, photo, mask, points.xyz, near, far, cfg, hull, rng)
+        for camera, photo, mask in zip(cameras, photos, masks or [None] * len(cameras), strict=True)
     ]
     xyz, rgb, normal, radius = (np.concatenate(column).astype(np.float32) for column in zip(*parts))
     return Points(xyz, rgb, normal=normal, radius=radius, confidence=np.full(len(xyz), RANDOM_CONFIDENCE, np.float32))
@@ -62,6 +65,7 @@ def frustum_grid(
 def _behind(
     camera: Camera,
     rgb: NDArray[np.uint8],
+    mask: NDArray[np.bool_] | None,
     known: NDArray[np.float32],
     near: float,
     far: float,
@@ -75,10 +79,10 @@ def _behind(
     xy, z = camera.project(known)
     inside = (z > 0) & (xy >= 0).all(axis=1) & (xy[:, 0] < camera.width) & (xy[:, 1] < camera.height)
     taken = np.zeros((down, across), bool)
-    taken[
-        (xy[inside, 1] / camera.height * down).astype(np.int64),
-        (xy[inside, 0] / camera.width * across).astype(np.int64),
-    ] = True
+    cells = np.floor(xy[inside] / (camera.width, camera.height) * (across, down)).astype(np.int64)
+    taken[cells[:, 1], cells[:, 0]] = True
+    if mask is not None:
+        taken |= cv2.resize(mask.astype(np.float32), (across, down), interpolation=cv2.INTER_AREA) < 0.5
     row, column = (np.repeat(index, cfg.per_cell) for index in np.nonzero(~taken))
     x = (column + rng.random(len(column))) * camera.width / across
     y = (row + rng.random(len(row))) * camera.height / down

@@ -86,13 +86,16 @@ def visual_hull(
 
 def scene_hull(scene: Scene) -> Hull | None:
     """The hull of the training photos' masks, else of their alpha channels; None where neither shows an object."""
-    masks = []
-    for index in scene.train:
-        mask = scene.images.mask(index)
-        if mask is None:
-            mask = scene.images.alpha(index)
-        masks.append(None if mask is None else mask.numpy() >= MASK_LEVEL / 255.0)
+    masks = [photo_mask(scene, index) for index in scene.train]
     return visual_hull([scene.cameras[i] for i in scene.train], masks, indices=scene.train)
+
+
+def photo_mask(scene: Scene, index: int) -> NDArray[np.bool_] | None:
+    """[H,W], true where the photo's mask, else its alpha channel, shows something; None where it has neither."""
+    mask = scene.images.mask(index)
+    if mask is None:
+        mask = scene.images.alpha(index)
+    return None if mask is None else mask.numpy() >= MASK_LEVEL / 255.0
 
 
 def outside_hull(splats: Splats, hull: Hull) -> Tensor:
