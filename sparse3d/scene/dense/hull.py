@@ -35,12 +35,14 @@ class Silhouette:
     index: int = 0
 
     def holds(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """[N] whether each world point [N,3] lies in the mask. Off the picture the nearest pixel of its border decides:
-        where the object is cut off, what lies beyond may be it."""
+        """[N] whether each world point [N,3] lies in the mask, or may: off a picture that cuts the object off, all in
+        front of the camera may be it."""
         xy, z = self.camera.project(points)
-        column = np.clip(np.floor(xy[:, 0]), 0, self.camera.width - 1).astype(np.int64)
-        row = np.clip(np.floor(xy[:, 1]), 0, self.camera.height - 1).astype(np.int64)
-        return (z > 0) & self.mask[row, column]
+        inside = (xy >= 0).all(axis=1) & (xy[:, 0] < self.camera.width) & (xy[:, 1] < self.camera.height)
+        out = np.full(len(points), _border(self.seen).any())
+        column, row = np.floor(xy[inside]).astype(np.int64).T
+        out[inside] = self.mask[row, column]
+        return (z > 0) & out
 
 
 @dataclass(frozen=True)
@@ -113,5 +115,9 @@ def outside_share(splats: Splats, hull: Hull) -> float:
 def _of_an_object(mask: NDArray[np.bool_]) -> bool:
     if not mask.any():
         return False
-    border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
-    return float(border.mean()) < _BORDER_MAX
+    return float(_border(mask).mean()) < _BORDER_MAX
+
+
+def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask's outermost pixels."""
+    return np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])

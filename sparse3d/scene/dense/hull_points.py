@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse3d.scene.dense.depth import FILLED_CONFIDENCE
 from sparse3d.scene.dense.hull import Hull, Silhouette
 from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.records import Points
@@ -102,9 +101,9 @@ def hull_points(
     )  # fmt: skip
 
 
-def unmatched(points: Points, maps: Mapping[int, DepthMap]) -> NDArray[np.bool_]:
-    """[N] whether no photo's matched depth says what is there: a point is known where a photo is sure of the depth of
-    its pixel. (A hull's surface lies in front of the object's, so behind a matched surface it is another side's.)"""
+def unmatched(points: Points, maps: Mapping[int, DepthMap], least: float = 0.0) -> NDArray[np.bool_]:
+    """[N] whether no photo's depth says what is there: a point is known where a photo has a depth, of a confidence
+    above `least`, at its pixel. (A hull's surface lies in front of the object's; behind it, it is another side's.)"""
     known = np.zeros(len(points), bool)
     for found in maps.values():
         camera = found.camera
@@ -113,8 +112,8 @@ def unmatched(points: Points, maps: Mapping[int, DepthMap]) -> NDArray[np.bool_]
         inside = (z > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
         at = np.nonzero(inside)[0]
         pixel = row[at], column[at]
-        sure = found.confidence[pixel] > FILLED_CONFIDENCE
-        known[at] |= sure & (z[at] <= found.depth[pixel] * 1.02)
+        has = found.confidence[pixel] > least
+        known[at] |= has & (z[at] <= found.depth[pixel] * 1.02)
     return ~known
 
 

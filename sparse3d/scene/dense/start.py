@@ -21,6 +21,8 @@ from sparse3d.scene.records import Points, Scene
 
 # Of all pixels, so many must be matched and confirmed; else the photos are too far apart for dense depth.
 _SURE_MIN = 0.03
+# Fewer triangulated points than this do not tell the range of depths; a hull does, though it is wider.
+_RANGE_MIN = 200
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def dense_start(
     """
     hull = scene_hull(scene)
     shell = None if hull is None else hull_points(hull, {s.index: scene.images.rgb8(s.index) for s in hull.silhouettes})
-    matches = match_photos(scene, sparse if shell is None else shell, progress=progress)
+    few = sparse is None or len(sparse) < _RANGE_MIN
+    matches = match_photos(scene, shell if few and shell is not None else sparse, progress=progress)
     maps = depth_maps(matches)
     maps = {index: completed(found, given.get(index) if given else None) for index, found in maps.items()}
     if hull is not None:
