@@ -84,7 +84,7 @@ def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progres
     for index, relative in priors.relative.items():
         if index not in maps:
             maps[index] = relative.as_depth_map()
-    if not _terms_read_depth(cfg.train.terms):
+    if not _reads_depth(cfg.train):
         maps = {}
     if dense is not None:
         points, sentence = dense.points, dense.sentence
@@ -117,8 +117,11 @@ def _wants_dense(scene: Scene, cfg: RunConfig) -> bool:
     return mode == "on" or (len(scene.train) <= FEW_PHOTOS and not given)
 
 
-def _terms_read_depth(terms: TermsConfig) -> bool:
-    return max(terms.depth, terms.depth_pearson, terms.normal, terms.virtual) > 0.0
+def _reads_depth(cfg: TrainConfig) -> bool:
+    """Whether a term, or the removal of floaters, does."""
+    terms, floaters = cfg.terms, cfg.floaters
+    removal = bool(floaters.at) and floaters.dense_votes > 0
+    return removal or max(terms.depth, terms.depth_pearson, terms.normal, terms.virtual) > 0.0
 
 
 def _virtual(start: Start, scene: Scene, terms: TermsConfig) -> tuple[ExtraView, ...]:

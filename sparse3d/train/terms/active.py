@@ -16,7 +16,8 @@ from sparse3d.train.terms.term import OutputGradients, TermSetup, TermStep
 
 class ActiveTerms:
     """The terms that are on, in the order of `WEIGHTS`. With none on, every call leaves everything as it is. Weights
-    without a class in `TERMS` are those of pictures beside the photos (`train.shot_plan`) and of `train.sharpness`."""
+    without a class in `TERMS` are those of pictures beside the photos (`train.shot_plan`), of `train.sharpness` and of
+    `train.ray_variance`."""
 
     def __init__(self, setup: TermSetup) -> None:
         self._terms = [TERMS[name](setup) for name in active_terms(setup.cfg) if name in TERMS.names()]
