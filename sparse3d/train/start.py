@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sparse3d.scene.dense.frustum_grid import FrustumGridConfig, frustum_grid
-from sparse3d.scene.dense.hull import photo_mask, scene_hull
+from sparse3d.scene.dense.hull import Hull, photo_mask, scene_hull
 from sparse3d.scene.dense.start import dense_start, joined
 from sparse3d.scene.dense.virtual import virtual_views
 from sparse3d.scene.depth_map import DepthMap
@@ -37,12 +37,13 @@ _VIRTUAL_COUNT = 24
 @dataclass(frozen=True)
 class Start:
     """points: for the initial splats. notes: where they come from. depth_maps, extra_views: for the terms that are on,
-    else empty (what `train` takes under these names)."""
+    else empty; hull: of an object's masks, where photos are few (what `train` takes under these names)."""
 
     points: Points
     notes: tuple[str, ...]
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
     extra_views: tuple[ExtraView, ...] = ()
+    hull: Hull | None = None
 
     def splats(self, cfg: TrainConfig) -> Splats:
         """The splats that training begins with."""
@@ -53,7 +54,7 @@ def kept_start(folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, pr
     """`find_start`, kept in the run folder: with `resume`, what is there."""
     kept = _stored(folder, scene) if resume else None
     if kept is not None:
-        return replace(kept, extra_views=_virtual(kept, scene, cfg.train.terms))
+        return replace(kept, extra_views=_virtual(kept, scene, cfg.train.terms), hull=_hull(scene, cfg))
     found = find_start(scene, cfg, folder.path, progress)
     _store(folder, found)
     return found
@@ -63,7 +64,7 @@ def find_start(scene: Scene, cfg: RunConfig, workdir: Path | None = None, progre
     """Points and depth of the training photos alone: of dense depth where photos are few, else triangulated ones.
     workdir: where triangulated points are kept and found again. Raises as `initial_points` and `load_priors` do."""
     found = _found(scene, cfg, workdir, progress)
-    return replace(found, extra_views=_virtual(found, scene, cfg.train.terms))
+    return replace(found, extra_views=_virtual(found, scene, cfg.train.terms), hull=_hull(scene, cfg))
 
 
 def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progress | None) -> Start:
@@ -115,6 +116,11 @@ def _wants_dense(scene: Scene, cfg: RunConfig) -> bool:
         return False
     given = scene.points is not None and len(scene.points) > 0 and scene.camera_source == "given"
     return mode == "on" or (len(scene.train) <= FEW_PHOTOS and not given)
+
+
+def _hull(scene: Scene, cfg: RunConfig) -> Hull | None:
+    """Where splats may be. Of many masks more than one is wrong somewhere: not to be trusted to remove anything."""
+    return scene_hull(scene) if _wants_dense(scene, cfg) else None
 
 
 def _reads_depth(cfg: TrainConfig) -> bool:
