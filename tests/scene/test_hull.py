@@ -163,7 +163,7 @@ def test_hull_points_are_the_same_every_time():
     assert len(few) == 300
 
 
-def test_hull_points_stand_where_no_photo_is_sure():
+def test_hull_points_stand_where_no_photo_has_a_depth():
     points = _shell(_hull())
     camera = CAMERAS[0]
     depth = np.where(MASKS[0], np.float32(2.9), 0).astype(np.float32)
@@ -177,7 +177,8 @@ def test_hull_points_stand_where_no_photo_is_sure():
     assert not left[front].any()
     assert left[points.xyz @ camera.position < -1.2].all()
     unsure = DepthMap(camera, depth, 0.05 * MASKS[0].astype(np.float32), sure.normal)
-    assert unmatched(points, {0: unsure}).all()
+    assert (unmatched(points, {0: unsure}) == left).all()
+    assert unmatched(points, {0: unsure}, 0.1).all()
 
 
 def test_share_of_opacity_outside():
