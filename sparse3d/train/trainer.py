@@ -34,8 +34,9 @@ from sparse3d.train.events import Cleaned, Densified, Evaluated, Event, Finished
 from sparse3d.train.exposure import Exposure
 from sparse3d.train.floaters import Region
 from sparse3d.train.optimizer import follow
+from sparse3d.train.outside import OutsideRemoval
 from sparse3d.train.ray_variance import RayVariance
-from sparse3d.train.removal import FloaterRemoval
+from sparse3d.train.removal import FloaterRemoval, Removed
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
 from sparse3d.train.sharpness import Sharpness
@@ -153,6 +154,7 @@ class Run:
             scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, generator, extra_views
         )  # fmt: skip
         self.removal = FloaterRemoval(scene, cfg, depth_maps, hull)
+        self.outside = OutsideRemoval(cfg, hull)
         self.background = torch.zeros(3)
         self.step = 0
         self.in_step = False
@@ -174,15 +176,14 @@ class Run:
         self.in_step = True
         report = self._train_step()
         densified = self._refine() if schedule.is_refine_step(cfg.density, self.step, cfg.steps) else None
-        cleaned = self._remove_floaters() if self.removal.due(self.step) else None
+        cleaned = list(self._clean())
         due = cfg.check_every > 0 and self.step % cfg.check_every == 0
-        if due or densified is not None or cleaned is not None or self.step == cfg.steps:
+        if due or densified is not None or cleaned or self.step == cfg.steps:
             self._check()
         self.in_step = False
         if densified is not None:
             yield densified
-        if cleaned is not None:
-            yield cleaned
+        yield from cleaned
         if report is not None:
             yield report
         if slot is not None and cfg.snapshot_every > 0 and self.step % cfg.snapshot_every == 0:
@@ -275,8 +276,16 @@ class Run:
             return None
         return Densified(self.step, self.num_splats, update.added, update.removed, update.moved)
 
-    def _remove_floaters(self) -> Cleaned:
-        done = self.removal.apply(self.params, self.adam, self.stats, self.exposure, self.camera_opt)
+    def _clean(self) -> Generator[Cleaned, None, None]:
+        """The removals due after this step."""
+        if self.outside.due(self.step):
+            yield self._cleaned(self.outside.apply(self.params, self.adam, self.stats))
+        if self.removal.due(self.step):
+            yield self._cleaned(
+                self.removal.apply(self.params, self.adam, self.stats, self.exposure, self.camera_opt)
+            )  # fmt: skip
+
+    def _cleaned(self, done: Removed) -> Cleaned:
         if done.params is not self.params:
             self.params, self.adam, self.stats = done.params, done.adam, done.stats
             self.terms.after_refine(self.params)

@@ -28,7 +28,9 @@ from tests.train import kill_worker, tiny
 from tests.train.test_floaters import TRUE, before_cameras, with_more
 from tests.train.test_resume import assert_same_run
 
-SOME = RemovalConfig(at=(0.5,), levels=8, dense_votes=0, stray=0.0, isolated=0.0, min_opacity=0.0, harmful=False)
+SOME = RemovalConfig(
+    at=(0.5,), levels=8, dense_votes=0, stray=0.0, isolated=0.0, min_opacity=0.0, harmful=False, outside_at=()
+)
 
 
 def config(**floaters: Any) -> TrainConfig:
@@ -157,3 +159,25 @@ def test_settings_that_cannot_be_meant():
         RemovalConfig(photos=0)
     with pytest.raises(UsageError, match=r"floaters\.levels is 0"):
         RemovalConfig(levels=0)
+
+
+def test_outside_a_hull_nothing_is_left_whatever_the_share(tiny_scene: Scene):
+    cfg = config(at=(), outside_at=(0.5, 1.0), max_share=0.0)
+    splats, events = go(tiny_scene, cfg, hull=Ball(1.5))
+    cleaned = [event for event in events if isinstance(event, Cleaned)]
+    assert [event.step for event in cleaned] == [6, 12]
+    assert (cleaned[0].removed, cleaned[0].kept) == ({"outside": 16}, False)
+    assert splats.num_splats == TRUE + 16 - sum(event.removed.get("outside", 0) for event in cleaned)
+    assert Ball(1.5).contains(splats.means.numpy()).all()
+
+
+def test_a_hull_that_holds_nothing_removes_nothing(tiny_scene: Scene):
+    splats, events = go(tiny_scene, config(at=(), outside_at=(0.5,)), hull=Ball(0.0))
+    (cleaned,) = (event for event in events if isinstance(event, Cleaned))
+    assert (cleaned.kept, cleaned.removed) == (True, {"outside": TRUE + 16})
+    assert splats.num_splats == TRUE + 16
+
+
+def test_without_a_hull_no_step_is_a_moment_for_it(tiny_scene: Scene):
+    _, events = go(tiny_scene, config(at=(), outside_at=(0.5, 1.0)))
+    assert not any(isinstance(event, Cleaned) for event in events)
