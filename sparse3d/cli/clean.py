@@ -94,7 +94,9 @@ def _clean(args: Args, splats: Splats, scene: Scene | None, cfg: RunConfig) -> d
         before = _scores(scene, splats, cfg)
         with Bar("looking for floaters") as bar:
             bar.show(None, "without photos" if scene is None else f"{len(scene.train)} photos")
-            found: Floaters = find_floaters(splats, _photos(scene, cfg), args.floaters, backend=_backend(cfg))
+            found: Floaters = find_floaters(
+                splats, _photos(scene, cfg), args.floaters, hull=_hull(scene), backend=_backend(cfg)
+            )
         check_share(found, args.floaters, forced=args.force)
         cleaned = splats.select(~found.remove)
         after = _scores(scene, cleaned, cfg)
@@ -118,6 +120,16 @@ def _photos(scene: Scene | None, cfg: RunConfig) -> Any:
     from sparse3d.train.views import TrainViews, evaluation_background
 
     return JudgingPhotos(TrainViews(scene, cfg.train), evaluation_background(scene, cfg.train))
+
+
+def _hull(scene: Scene | None) -> Any:
+    """As while training: of many masks more than one is wrong somewhere, so only few may remove anything."""
+    if scene is None:
+        return None
+    from sparse3d.scene.dense.hull import scene_hull
+    from sparse3d.train.few_views import FEW_PHOTOS
+
+    return scene_hull(scene) if len(scene.train) <= FEW_PHOTOS else None
 
 
 def _scores(scene: Scene | None, splats: Splats, cfg: RunConfig) -> dict[str, float | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ import torch
 from sparse3d import formats
 from sparse3d.cli.main import main
 from sparse3d.render.camera_file import read_camera_file
+from sparse3d.scene.config import SceneConfig
+from sparse3d.scene.dense.hull import scene_hull
+from sparse3d.scene.load import load_scene
 from tests.cli.helpers import run
 
 SCENE = ["--views", "4", "--max-side", "64"]
@@ -96,3 +100,22 @@ def test_clean_without_photos(spoilt: Path, tmp_path: Path, capsys: pytest.Captu
     assert (values["psnr_train"], values["psnr_test"]) == ([None, None], [None, None])
     assert set(values["removed"]) <= {"isolated", "faint"}
     assert "without photos (--scene)" in run(capsys, "clean", spoilt, tmp_path / "b.ply", "--force").out
+
+
+def test_clean_leaves_nothing_outside_the_hull_of_masks(
+    spoilt: Path, sample_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = tmp_path / "scene"
+    shutil.copytree(sample_scene, scene, ignore=shutil.ignore_patterns("objects", "depth"))
+    shutil.copytree(sample_scene / "objects", scene / "masks")
+    words = ["clean", spoilt, tmp_path / "a.ply", "--scene", scene, *SCENE, "--floaters.levels", "6", "--json"]
+    refused = run(capsys, *words)
+    assert refused.code == 2, "the room around the object is most of the splats"
+    assert "outside" in refused.err
+    result = run(capsys, *words, "--force")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["removed"]["outside"] > 100
+    loaded = load_scene(scene, SceneConfig(views="4", max_side=64))
+    hull = scene_hull(loaded)
+    assert hull is not None
+    assert hull.contains(formats.read(tmp_path / "a.ply").means.numpy()).all()
