@@ -127,7 +127,8 @@ def test_alpha_outside_of_the_mask_is_pulled_down(tiny_scene: Scene):
     term = Outside(setup_of(tiny_scene, outside=0.3))
     generator = torch.Generator().manual_seed(0)
     alpha = torch.rand(HEIGHT, WIDTH, generator=generator)
-    mask = torch.rand(HEIGHT, WIDTH, generator=generator).round()
+    mask = torch.zeros(HEIGHT, WIDTH)
+    mask[2:-2, 2:-2] = torch.rand(HEIGHT - 4, WIDTH - 4, generator=generator).round()
     target = torch.zeros(HEIGHT, WIDTH, 3)
     gradients = OutputGradients()
     term.add_gradients(step_of(target, mask), Seen(target, alpha, alpha), gradients)
@@ -137,4 +138,5 @@ def test_alpha_outside_of_the_mask_is_pulled_down(tiny_scene: Scene):
     assert torch.allclose(gradients.alpha.double(), wanted, rtol=1e-5)
     gradients = OutputGradients()
     term.add_gradients(step_of(target, None), Seen(target, alpha, alpha), gradients)
-    assert gradients.alpha is None
+    term.add_gradients(step_of(target, 1 - mask), Seen(target, alpha, alpha), gradients)
+    assert gradients.alpha is None, "without a mask, and where it hides something in the midst of the photo"

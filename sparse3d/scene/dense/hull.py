@@ -73,7 +73,7 @@ def visual_hull(
     """
     found = []
     for position, (camera, mask) in enumerate(zip(cameras, masks, strict=True)):
-        if mask is None or not _of_an_object(mask):
+        if mask is None or not of_an_object(mask):
             continue
         height, width = mask.shape
         reach = max(1, round(_WIDEN * max(height, width)))
@@ -112,7 +112,8 @@ def outside_share(splats: Splats, hull: Hull) -> float:
     return float(opacity[outside_hull(splats, hull)].sum()) / total if total > 0 else 0.0
 
 
-def _of_an_object(mask: NDArray[np.bool_]) -> bool:
+def of_an_object(mask: NDArray[np.bool_]) -> bool:
+    """Whether the mask [H,W] cuts an object out: it holds something, and less than half of the photo's border."""
     if not mask.any():
         return False
     return float(_border(mask).mean()) < _BORDER_MAX

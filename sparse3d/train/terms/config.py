@@ -127,7 +127,7 @@ WEIGHTS = {
     "smooth": "depth smoothness",
     "near_opacity": "fading before cameras",
     "ray_variance": "colour variance along rays",
-    "outside": "nothing outside masks",
+    "outside": "nothing outside object masks",
     "rank": "effective rank",
     "feature_smooth": "neighbourhood smoothness",
     "max_axis_ratio": "axis ratio at most",

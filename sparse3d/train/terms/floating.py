@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.kernels.workspace import AdamState
+from sparse3d.scene.dense.hull import of_an_object
 from sparse3d.train.step import StepRendering
 from sparse3d.train.terms.opacity import fading
 from sparse3d.train.terms.term import TERMS, OutputGradients, Term, TermSetup, TermStep
@@ -63,10 +64,11 @@ def _affine(points: Tensor, row: Tensor, offset: Tensor) -> Tensor:
 
 @TERMS.register("outside")
 class Outside(Term):
-    """Mean of alpha^2 over the pixels outside of a photo's mask, for masks that cut an object out (the background loss
-    of CoR-GS, Zhang et al. 2024, on DTU): what lies there is no part of it."""
+    """Mean of alpha^2 over the pixels outside of a photo's mask (the background loss of CoR-GS, Zhang et al. 2024, on
+    DTU): what lies there is no part of the object. A mask that does not cut an object out (`of_an_object`) hides a
+    passer-by or an edge of the photo; behind it there is something, and the term leaves it alone."""
 
     def add_gradients(self, step: TermStep, rendering: StepRendering, gradients: OutputGradients) -> None:
-        if step.position is not None and step.mask is not None:
+        if step.position is not None and step.mask is not None and of_an_object(step.mask.numpy() >= 0.5):
             scale = 2.0 * self.cfg.outside / step.mask.numel()
             gradients.add(alpha=rendering.alpha * (1.0 - step.mask) * scale)
