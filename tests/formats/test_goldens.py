@@ -102,7 +102,7 @@ def test_signs_of_harmonics_by_their_polynomials() -> None:
     direction = torch.nn.functional.normalize(torch.randn(50, 3, generator=g, dtype=torch.float64), dim=1)
     for signs in [(1, -1, -1), (-1, 1, 1), (1, -1, 1), (-1, -1, -1)]:
         mirrored = direction * torch.tensor(signs, dtype=torch.float64)
-        expected = sh_basis(4, mirrored)[:, 1:] / sh_basis(4, direction)[:, 1:]
+        expected = sh_basis(mirrored, 4)[:, 1:] / sh_basis(direction, 4)[:, 1:]
         assert np.allclose(expected.numpy(), sh_signs(signs, 4)[None], atol=1e-9), signs
 
 
