@@ -62,8 +62,6 @@ class SplatFile:
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         rows, notes = _pack(splats)
         file.write(rows.tobytes())
-        if splats.antialias:
-            notes = (*notes, ".splat has no antialias flag: viewers draw without opacity compensation")
         return (*degree_note(self, splats, opts), *notes)
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
