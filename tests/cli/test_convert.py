@@ -67,7 +67,7 @@ def test_versions_and_knobs_reach_the_file(tmp_path: Path, capsys: pytest.Captur
             2,
             "spz has no knob 'sharpness' (known: position_bits, sh1",
         ),
-        (["in.ply", "a.spz", "--knob", "sh1_bits=9"], 2, "sh1_bits is 9.0, expected a whole number 1 to 8"),
+        (["in.ply", "a.spz", "--knob", "sh1_bits=9"], 2, "sh1_bits is 9.0, expected 1 to 8"),
         (["in.ply", "a.spz", "--knob", "sh1_bits"], 2, "--knob sh1_bits: expected NAME=NUMBER"),
         (["none.ply", "a.spz"], 3, "there is no such file"),
     ],
