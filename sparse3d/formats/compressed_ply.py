@@ -175,10 +175,11 @@ def _quats(packed: NDArray[np.uint32]) -> NDArray[np.float32]:
 def _pack(splats: Splats, degree: int) -> tuple[_Chunks, tuple[str, ...]]:
     if splats.num_splats == 0:
         raise DataError("there are no splats to write")
-    order = morton_order(splats.means).numpy()
-    arrays = {name: values[order] for name, values in numpy_of(splats, degree).items()}
+    given = numpy_of(splats, degree)
     for name in ("means", "quats_wxyz", "sh0", "shN"):
-        finite(arrays[name], f"cannot be written: {name}")
+        finite(given[name], f"cannot be written: {name}")
+    order = morton_order(splats.means).numpy()
+    arrays = {name: values[order] for name, values in given.items()}
     log_scales = np.nan_to_num(arrays["log_scales"], nan=0.0).clip(-_MOST_LOG_SCALE, _MOST_LOG_SCALE)
     rgb = arrays["sh0"] * np.float32(SH_C0) + np.float32(0.5)
     position_bounds, position = _normalised(arrays["means"])

@@ -83,10 +83,11 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
     if splats.num_splats == 0:
         raise DataError("there are no splats to write")
     degree = kept_degree(chosen, splats, opts)
-    order = morton_order(splats.means).numpy()
-    arrays = {name: values[order] for name, values in numpy_of(splats, degree).items()}
+    given = numpy_of(splats, degree)
     for name in ("means", "quats_wxyz", "sh0", "shN"):
-        finite(arrays[name], f"cannot be written: {name}")
+        finite(given[name], f"cannot be written: {name}")
+    order = morton_order(splats.means).numpy()
+    arrays = {name: values[order] for name, values in given.items()}
     fractional = fitted_bits(arrays["means"], arrays["log_scales"], knob_value(chosen, opts, "position_bits"))
     positions, outside = bits.fixed_positions(arrays["means"], fractional)
     steps = sh_steps(

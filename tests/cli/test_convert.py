@@ -47,7 +47,7 @@ def test_versions_and_knobs_reach_the_file(tmp_path: Path, capsys: pytest.Captur
     formats.write(tmp_path / "in.ply", make_splats(30, 3))
     run(capsys, "convert", tmp_path / "in.ply", tmp_path / "out.spz", "--spz-version", "4")
     assert (tmp_path / "out.spz").read_bytes()[:5] == b"NGSP\x04"
-    knobs = ("--knob", "sh1_bits=8", "sh_rest_bits=8", "position_bits=16")
+    knobs = ("--knob", "sh1_bits=8", "sh_rest_bits=8", "sh_rounding=0", "position_bits=16")
     done = run(capsys, "convert", tmp_path / "in.ply", tmp_path / "out.spz", "--overwrite", *knobs)
     assert done.code == 0
     found = differences(formats.read(tmp_path / "out.spz"), make_splats(30, 3))
