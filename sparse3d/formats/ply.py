@@ -11,6 +11,7 @@ antialias flag is the comment line `SplatRenderMode: mip`, Brush's spelling, whi
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -19,11 +20,11 @@ from numpy.typing import NDArray
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError
-from sparse3d.formats.format import Limits, WriteOptions, register
+from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
 from sparse3d.formats.ply_header import PlyHeader, read_header, read_vertices
 from sparse3d.splats import Splats, num_sh_rest
 
-_ANTIALIAS = "SplatRenderMode: mip"
+ANTIALIAS_COMMENT = "SplatRenderMode: mip"
 # A 2DGS file has two scales; the third becomes this fraction of the smaller one: flat, but finite in every kernel.
 _FLAT = math.log(1e-4)
 _REST_COUNTS = {3 * num_sh_rest(degree): degree for degree in range(5)}
@@ -34,8 +35,10 @@ class Ply:
     """Plain splat PLY, lossless."""
 
     name = "ply"
-    suffixes = (".ply",)
+    suffixes: tuple[str, ...] = (".ply",)
     limits = Limits(lossy=False, max_sh_degree=4)
+    knobs: tuple[Knob, ...] = ()
+    versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:
         # A compressed PLY (chunks and packed vertices) is another format with the same magic.
@@ -46,27 +49,29 @@ class Ply:
         return splats_from_vertices(header, read_vertices(_checked(file, header), header))
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
-        degree = splats.sh_degree if opts.sh_degree is None else min(opts.sh_degree, splats.sh_degree)
+        degree = kept_degree(self, splats, opts)
         table = _table(splats, num_sh_rest(degree))
         names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
         names += [f"f_rest_{i}" for i in range(3 * num_sh_rest(degree))]
         names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
         lines = ["ply", "format binary_little_endian 1.0"]
-        lines += [f"comment {_ANTIALIAS}"] if splats.antialias else []
+        lines += [f"comment {ANTIALIAS_COMMENT}"] if splats.antialias else []
         lines += [f"element vertex {splats.num_splats}", *(f"property float {name}" for name in names), "end_header"]
         file.write(("\n".join(lines) + "\n").encode("ascii"))
         file.write(table.tobytes())
-        if degree == splats.sh_degree:
-            return ()
-        return (f"spherical harmonics above degree {degree} were dropped (the splats have degree {splats.sh_degree})",)
+        return degree_note(self, splats, opts)
+
+    def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
+        """Plain PLY loses nothing but the harmonics above the degree asked for."""
+        return replace(splats, shN=splats.shN[:, : num_sh_rest(kept_degree(self, splats, opts))].contiguous())
 
 
 def _checked(file: BinaryIO, header: PlyHeader) -> BinaryIO:
     """Refuse, before the data is read, a PLY that holds no splats, with the reason."""
     vertex = header.element("vertex")
     names = {name for name, _ in vertex.properties} if vertex else set()
-    if "packed_position" in names or header.element("chunk"):
-        raise DataError("compressed PLY (packed vertices) is not read by this version; save it as a plain PLY")
+    if "packed_position" in names:
+        raise DataError("PLY has packed vertices but no element 'chunk', which their bounds are in")
     wanted = ["x", "y", "z", "opacity", "scale_0", "scale_1", "rot_0", "rot_1", "rot_2", "rot_3"]
     missing = [name for name in wanted if name not in names]
     if vertex and {"x", "y", "z"} <= names and len(missing) == len(wanted) - 3:
@@ -100,11 +105,12 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> Splat
         logit_opacities=_tensor(_not_nan(_columns(vertices, ["opacity"])[:, 0], "opacity", None)),
         sh0=_tensor(_finite(_base_colour(vertices), "f_dc")[:, None, :]),
         shN=_tensor(_finite(shN, "f_rest")),
-        antialias=_is_antialiased(header.comments),
+        antialias=is_antialiased(header.comments),
     )
 
 
-def _is_antialiased(comments: tuple[str, ...]) -> bool:
+def is_antialiased(comments: tuple[str, ...]) -> bool:
+    """Whether comments of a PLY header say that the scene was trained with opacity compensation."""
     known = {
         "splatrendermode: mip": True,
         "splatrendermode: default": False,
