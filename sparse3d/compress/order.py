@@ -19,10 +19,11 @@ _BITS = 21
 _LOW, _HIGH = 0.1, 99.9
 # Side of the squares in which the start of a grid stops sorting.
 _LEAF = 8
-# The radius falls by this factor.
-_SHRINK = 0.88
-# A radius gets sweeps until fewer vectors than this share move, at most so many times.
-_STILL, _ROUNDS_MAX, _SWEEPS = 0.02, 3, 2
+# The first radius is this share of the grid's shorter side; it falls by a factor down to 1. From a random start the
+# same slow fall ends at the same roughness.
+_FIRST, _SHRINK = 0.5, 0.93
+# Rounds at a radius (more at the last), each with a new target and so many sweeps; fewer where hardly anything moves.
+_ROUNDS, _LAST_ROUNDS, _SWEEPS, _STILL = 3, 10, 3, 1e-3
 
 
 def morton_order(means: Tensor) -> Tensor:
@@ -81,20 +82,20 @@ def grid_order(features: Tensor, width: int, height: int, seed: int = 0) -> Tens
     if n == 0:
         return torch.zeros(0, dtype=torch.int64)
     # Scores in float: about the mean, and with the largest spread 1.
-    x = (x.astype(np.float64) - x.mean(axis=0, dtype=np.float64))
+    x = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
     x = np.ascontiguousarray(x / max(float(np.abs(x).max()), 1e-300), np.float32)
     rows = -(-n // width)
     sorter = kernels.GridSorter(x, width, rows, _start(x, width, rows))
-    radius = float(max(min(width, rows) // 8, 1))
-    draw = seed * 1_000_003
+    radius, draw = max(_FIRST * min(width, rows), 1.0), seed * 1_000_003
     while True:
-        for _ in range(_ROUNDS_MAX):
+        last = radius < 2
+        for _ in range(_LAST_ROUNDS if last else _ROUNDS):
             draw += 1
             if sorter.round(int(radius), _SWEEPS, draw) < _STILL * n:
                 break
-        if radius < 2:
+        if last:
             break
-        radius = max(radius * _SHRINK, 1.0)
+        radius *= _SHRINK
     return torch.from_numpy(sorter.cells.astype(np.int64))
 
 
