@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.compress.codebook import codebook
-from sparse3d.compress.order import grid_order, morton_order
+from sparse3d.compress.order import grid_order, image_features, morton_order
 from sparse3d.compress.palette import palette
 from sparse3d.errors import DataError
 from sparse3d.kernels import cpu
@@ -57,7 +57,7 @@ def run(splats: Splats, cfg: CompressBenchConfig) -> dict[str, Any]:
     book, codebook_s = _timed(lambda: codebook(found.entries.reshape(-1)))
     _, morton_s = _timed(lambda: morton_order(splats.means))
     side = math.ceil(math.sqrt(splats.num_splats))
-    _, grid_s = _timed(lambda: grid_order(grid_features(splats), side, side, cfg.seed))
+    _, grid_s = _timed(lambda: grid_order(image_features(splats), side, side, cfg.seed))
     result: dict[str, Any] = {
         "splats": splats.num_splats,
         "sh_degree": splats.sh_degree,
@@ -101,13 +101,6 @@ def made_splats(count: int, seed: int) -> Splats:
         sh0=(waves @ torch.randn(24, 3, generator=g) / math.sqrt(24)).reshape(count, 1, 3),
         shN=higher.reshape(count, 15, 3),
     )
-
-
-def grid_features(splats: Splats) -> Tensor:
-    """[N,10]: place, colour, opacity and size in units of their spread, cut at 4 of them."""
-    columns = [splats.means, splats.sh0.reshape(-1, 3), splats.logit_opacities[:, None], splats.log_scales]
-    x = torch.cat(columns, dim=1)
-    return ((x - x.mean(0)) / x.std(0, correction=0).clamp(min=1e-9)).clamp(-4, 4)
 
 
 def plain_lloyd(vectors: Tensor, count: int, steps: int, seed: int) -> float:

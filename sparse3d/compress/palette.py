@@ -65,13 +65,14 @@ def palette(
         entries = np.zeros((1 if n else 0, dim), np.float32)
         return Palette(torch.from_numpy(entries), torch.zeros(n, dtype=torch.int64), 0.0)
     first, distinct_of = _distinct(values)
-    distinct = values[first]
-    total = np.bincount(distinct_of, weights=given, minlength=len(first))
+    rows = kernels.padded(values[first])
     # The mean is taken off, for scores in float lose digits in what all vectors share; and the largest number is made
     # about 1 by a power of 2, so that squares neither vanish nor overflow.
-    offset = distinct.mean(axis=0, dtype=np.float64).astype(np.float32)
-    unit = np.float32(2.0 ** np.frexp(max(float(np.abs(distinct - offset).max()), 1e-37))[1])
-    rows = kernels.padded((distinct - offset) / unit)
+    offset = rows[:, :dim].mean(axis=0, dtype=np.float64).astype(np.float32)
+    rows[:, :dim] -= offset
+    unit = np.float32(2.0 ** np.frexp(max(float(rows.max()), -float(rows.min()), 1e-37))[1])
+    rows /= unit
+    total = np.bincount(distinct_of, weights=given, minlength=len(first))
     # Only ratios of weights count; scaled so that their squares and sums stay in float's range.
     scaled = None if weights is None and len(first) == n else (total / max(total.max(), 1e-300)).astype(np.float32)
     search = _Search(rows, dim, scaled)
@@ -203,9 +204,13 @@ def _distinct(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[n
 
 def _hash_rows(values: NDArray[np.float32]) -> NDArray[np.uint64]:
     """64 bits a row: sums of the numbers' bits times odd factors, mixed between (multilinear hashing)."""
-    bits = values.view(np.uint32).astype(np.uint64)
     factors = np.random.default_rng(0x5EED).integers(0, 2**64, values.shape[1], dtype=np.uint64) | np.uint64(1)
-    bits ^= bits << np.uint64(29)
-    bits *= factors
-    bits ^= bits >> np.uint64(32)
-    return bits.sum(axis=1, dtype=np.uint64)
+    out = np.zeros(len(values), np.uint64)
+    # A column at a time, for the whole table in 64 bits would be twice the vectors' memory.
+    for column, factor in zip(values.T, factors):
+        bits = np.ascontiguousarray(column).view(np.uint32).astype(np.uint64)
+        bits ^= bits << np.uint64(29)
+        bits *= factor
+        bits ^= bits >> np.uint64(32)
+        out += bits
+    return out
