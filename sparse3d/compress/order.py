@@ -19,7 +19,7 @@ _BITS = 21
 # Percentiles that the curve spans; what lies outside is moved to the nearest face.
 _LOW, _HIGH = 0.1, 99.9
 # Measured on WebP bytes of trained scenes of 33,000 and 47,000 splats.
-PLACE_WEIGHT = 16.0
+PLACE_WEIGHT = 32.0
 # Side of the squares in which the start of a grid stops sorting.
 _LEAF = 8
 # The first radius is this share of the grid's shorter side; it falls by a factor down to 1. From a random start the
