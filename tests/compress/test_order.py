@@ -83,17 +83,17 @@ def test_grid_order_unrolls_a_shuffled_picture() -> None:
 
 
 def test_grid_order_depends_on_nothing_but_its_arguments() -> None:
-    x = torch.randn(1500, 8, generator=torch.Generator().manual_seed(4))
+    x = torch.randn(700, 8, generator=torch.Generator().manual_seed(4))
     try:
         found = []
         for threads in (1, 2, 3):
             cpu.set_threads(threads)
-            found.append(grid_order(x, 39, 39))
+            found.append(grid_order(x, 27, 27))
     finally:
         cpu.set_threads(0)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
-    assert not torch.equal(found[0], grid_order(x, 39, 39, seed=1))
+    assert not torch.equal(found[0], grid_order(x, 27, 27, seed=1))
 
 
 def test_image_features_lay_near_splats_side_by_side() -> None:
