@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "bench quality": Command(
         "bench_quality", "SCENE...", "Measure by a published protocol of few views, over several seeds."
     ),
+    "bench compress": Command("bench_compress", "", "Time palettes, codebooks and orders of compression."),
     "data list": Command("data_list", "", "List the known public scenes."),
     "data get": Command("data_get", "NAME|URL", "Fetch a scene, checked against its SHA-256."),
     "replay": Command("replay", "DUMP", "Run the step again that a diverged training run wrote down."),
