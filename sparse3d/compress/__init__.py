@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pure algorithms on tensors that make splats small: orders, palettes, codebooks."""
+"""Algorithms that make splats smaller, on arrays, without knowing any file format."""

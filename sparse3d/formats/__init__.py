@@ -11,6 +11,7 @@ from pathlib import Path
 from sparse3d.errors import DataError, UsageError
 from sparse3d.formats import ply as _ply
 from sparse3d.formats import sog as _sog
+from sparse3d.formats import spz as _spz
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.folder import find_folder_format, folder_formats
 from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, WriteOptions, check_options
@@ -33,7 +34,7 @@ __all__ = [
     "write",
 ]
 # Importing a format's module registers it; naming them here keeps the list of formats in one place.
-_MODULES = (_ply, _sog)
+_MODULES = (_ply, _spz, _sog)
 
 # Beginnings of files that users have and this version does not read yet: named in the error instead of "unknown".
 _OTHERS = (
