@@ -1,37 +1,158 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Orders of splats in which neighbours in the file are neighbours in space."""
+"""Orders of splats in which neighbours are alike: along a Morton curve in space, or on a 2-D grid for image codecs."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-# 21 bits an axis fill an int64 with room for the sign.
+from sparse3d.errors import DataError
+from sparse3d.kernels import compress as kernels
+
+# Bits an axis of a Morton code: 3 x 21 fit an int64.
 _BITS = 21
+# Percentiles that the curve spans; what lies outside is moved to the nearest face.
+_LOW, _HIGH = 0.1, 99.9
+# Side of the squares in which the start of a grid stops sorting.
+_LEAF = 8
+# The radius falls by this factor.
+_SHRINK = 0.88
+# A radius gets sweeps until fewer vectors than this share move, at most so many times.
+_STILL, _ROUNDS_MAX, _SWEEPS = 0.02, 3, 2
 
 
 def morton_order(means: Tensor) -> Tensor:
-    """Permutation [N] int64 that sorts positions [N,3] along the Z-order curve (Morton 1966) of their bounding cube.
+    """The permutation [N] int64 that puts means [N,3] along a Morton curve (z varies fastest), 21 bits an axis.
 
-    Infinite and NaN positions count as the lower corner. Equal codes keep their order, so the result is unique.
+    All axes have one scale: the largest extent between the 0.1th and the 99.9th percentile; what lies outside is
+    clamped. Equal codes keep their order. Raises DataError for numbers that are not finite and other shapes.
     """
-    points = torch.nan_to_num(means.detach().to("cpu", torch.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    if len(points) == 0:
+    if means.ndim != 2 or means.shape[1] != 3:
+        raise DataError(f"morton_order: means must be [N,3], found {tuple(means.shape)}")
+    xyz = _finite("morton_order", means).astype(np.float64)
+    if len(xyz) == 0:
         return torch.zeros(0, dtype=torch.int64)
-    low = points.amin(dim=0)
-    extent = float((points.amax(dim=0) - low).max()) or 1.0
-    cells = ((points - low) * ((2**_BITS - 1) / extent)).to(torch.int64)
-    code = torch.zeros(len(points), dtype=torch.int64)
+    ranked = np.sort(xyz, axis=0)
+    last = len(xyz) - 1
+    low = ranked[math.floor(last * _LOW / 100)]
+    high = ranked[math.ceil(last * _HIGH / 100)]
+    extent = max(float((high - low).max()), 1e-300)
+    top = 2**_BITS - 1
+    # Clipped before the cast: an outlier may be far beyond what 64 bits hold.
+    cells = np.clip((xyz - low) / extent, 0.0, 1.0) * top
+    code = np.zeros(len(xyz), np.uint64)
     for axis in range(3):
-        code |= _spread(cells[:, axis]) << axis
-    return torch.argsort(code, stable=True)
+        code |= _spread(cells[:, axis].astype(np.uint64)) << np.uint64(2 - axis)
+    return torch.from_numpy(np.argsort(code, kind="stable").astype(np.int64))
 
 
-def _spread(x: Tensor) -> Tensor:
-    """Two zero bits between any two bits of 21-bit numbers."""
+def _spread(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Two zero bits between any two of the low 21 bits."""
     for shift, mask in (
-        (32, 0x1F00000000FFFF), (16, 0x1F0000FF0000FF), (8, 0x100F00F00F00F00F), (4, 0x10C30C30C30C30C3),
+        (32, 0x001F00000000FFFF),
+        (16, 0x001F0000FF0000FF),
+        (8, 0x100F00F00F00F00F),
+        (4, 0x10C30C30C30C30C3),
         (2, 0x1249249249249249),
-    ):  # fmt: skip
-        x = (x | (x << shift)) & mask
+    ):
+        x = (x | x << np.uint64(shift)) & np.uint64(mask)
     return x
+
+
+def grid_order(features: Tensor, width: int, height: int, seed: int = 0) -> Tensor:
+    """The permutation [N] int64 that lays features [N,D] on a grid of width x height cells, row by row (cell k is pixel
+    k), so that neighbours in both directions are alike in squared distance; D is 1 to 16, N at most width * height.
+
+    Parallel linear assignment sorting (PLAS; Morgenstern et al. 2024, arXiv 2312.13299) with a box filter, from a start
+    that halves the grid and the vectors along their main axes in turn. Features should have about equal spread, times
+    what each is worth. The same for any number of threads. Raises DataError for other shapes and for numbers that are
+    not finite.
+    """
+    if features.ndim != 2 or not 1 <= features.shape[1] <= 16:
+        raise DataError(f"grid_order: features must be [N,D] with D from 1 to 16, found {tuple(features.shape)}")
+    n = features.shape[0]
+    if width < 1 or height < 1 or n > width * height:
+        raise DataError(f"grid_order: {n} vectors do not fit a grid of {width}x{height} cells")
+    x = _finite("grid_order", features)
+    if n == 0:
+        return torch.zeros(0, dtype=torch.int64)
+    # Scores in float: about the mean, and with the largest spread 1.
+    x = (x.astype(np.float64) - x.mean(axis=0, dtype=np.float64))
+    x = np.ascontiguousarray(x / max(float(np.abs(x).max()), 1e-300), np.float32)
+    rows = -(-n // width)
+    sorter = kernels.GridSorter(x, width, rows, _start(x, width, rows))
+    radius = float(max(min(width, rows) // 8, 1))
+    draw = seed * 1_000_003
+    while True:
+        for _ in range(_ROUNDS_MAX):
+            draw += 1
+            if sorter.round(int(radius), _SWEEPS, draw) < _STILL * n:
+                break
+        if radius < 2:
+            break
+        radius = max(radius * _SHRINK, 1.0)
+    return torch.from_numpy(sorter.cells.astype(np.int64))
+
+
+def _start(x: NDArray[np.float32], width: int, height: int) -> NDArray[np.int32]:
+    """Cells [N]: the grid and the vectors are halved again and again, the grid across its longer side and the vectors
+    along their principal axis, so that whole regions are alike before anything is refined."""
+    n = len(x)
+    cells = np.empty(n, np.int32)
+    # (vectors, left, top, right, bottom); an explicit stack, for depth is log2 of the cells only on average.
+    todo = [(np.arange(n), 0, 0, width, height)]
+    while todo:
+        index, left, top, right, bottom = todo.pop()
+        if right - left <= _LEAF and bottom - top <= _LEAF:
+            places = _places(n, width, left, top, right, bottom)
+            cells[places] = index
+            continue
+        if right - left >= bottom - top:
+            middle = (left + right) // 2
+            first, second = (left, top, middle, bottom), (middle, top, right, bottom)
+        else:
+            middle = (top + bottom) // 2
+            first, second = (left, top, right, middle), (left, middle, right, bottom)
+        size = _count(n, width, *first)
+        along = _project(x[index])
+        by = index[np.argsort(along, kind="stable")]
+        todo += [(by[:size], *first), (by[size:], *second)]
+    return cells
+
+
+def _project(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Places along the principal axis, whose largest component is made positive, so that neighbours agree on it."""
+    if len(x) < 2:
+        return np.zeros(len(x))
+    sample = x[:: max(1, len(x) // 4096)].astype(np.float64)
+    centred = sample - sample.mean(axis=0)
+    # einsum adds in a fixed order; a matrix product's order may depend on the threads.
+    covariance = np.einsum("ni,nj->ij", centred, centred)
+    _, vectors = np.linalg.eigh(covariance)
+    axis = vectors[:, -1]
+    axis = axis * np.sign(axis[np.abs(axis).argmax()])
+    return np.einsum("nd,d->n", x.astype(np.float64), axis)
+
+
+def _count(n: int, width: int, left: int, top: int, right: int, bottom: int) -> int:
+    """Cells in use of a rectangle."""
+    full, rest = divmod(n, width)
+    whole = max(min(bottom, full) - top, 0) * (right - left)
+    return whole + (max(min(right, rest) - left, 0) if top <= full < bottom else 0)
+
+
+def _places(n: int, width: int, left: int, top: int, right: int, bottom: int) -> NDArray[np.int64]:
+    places = (np.arange(top, bottom)[:, None] * width + np.arange(left, right)[None, :]).reshape(-1)
+    return places[places < n]
+
+
+def _finite(what: str, values: Tensor) -> NDArray[np.float32]:
+    array = values.detach().to(torch.float32).numpy()
+    if not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        raise DataError(f"{what}: row {bad} of {len(array)} has a number that is not finite")
+    return array
