@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ def image_size(count: int) -> tuple[int, int]:
     return width, 4 * math.ceil(count / width / 4)
 
 
-def files_from_sog(data: SogData, effort: Literal["default", "high"]) -> dict[str, bytes]:
+def files_from_sog(data: SogData) -> dict[str, bytes]:
     """The files by name, meta.json first. Their lengths are the sizes of the parts."""
     count = len(data.means)
     numbers = [float(value) for value in data.mins], [float(value) for value in data.maxs]
@@ -49,12 +48,12 @@ def files_from_sog(data: SogData, effort: Literal["default", "high"]) -> dict[st
         "quats": {"files": ["quats.webp"]},
         "sh0": {"codebook": _listed(data.colour_codebook), "files": ["sh0.webp"]},
     }
-    images = {name: encode_image(_laid_out(plane), effort) for name, plane in planes.items()}
+    images = {name: encode_image(_laid_out(plane)) for name, plane in planes.items()}
     if data.palette is not None:
         entries, coefficients = data.palette.centroids.shape[:2]
         labels = np.stack([data.palette.labels & 255, data.palette.labels >> 8, 0 * data.palette.labels], axis=1)
-        images["shN_centroids.webp"] = encode_image(_palette_image(data.palette.centroids), effort)
-        images["shN_labels.webp"] = encode_image(_laid_out(labels.astype(np.uint8)), effort)
+        images["shN_centroids.webp"] = encode_image(_palette_image(data.palette.centroids))
+        images["shN_labels.webp"] = encode_image(_laid_out(labels.astype(np.uint8)))
         groups["shN"] = {
             "count": entries,
             "bands": round(math.sqrt(coefficients + 1)) - 1,
@@ -132,7 +131,7 @@ def _width_text(bands: int | None) -> str:
 
 
 def _laid_out(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Values [N,C] as an image [H,W,C], row by row; the last ones are repeated to the end, which costs next to nothing."""
+    """Values [N,C] as an image [H,W,C], row by row; the last is repeated to the end, which costs next to nothing."""
     width, height = image_size(len(values))
     padding = np.broadcast_to(values[-1], (width * height - len(values), values.shape[1]))
     return np.concatenate([values, padding]).reshape(height, width, -1)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,14 @@ from sparse3d.errors import DataError
 MAX_SIDE = 16383
 
 
-def encode_image(pixels: NDArray[np.uint8], effort: Literal["default", "high"]) -> bytes:
-    """Lossless WebP of [H,W,3] or [H,W,4]. `exact` keeps the colour of transparent pixels: their bytes are data."""
-    quality, method = (60, 4) if effort == "default" else (100, 6)
+def encode_image(pixels: NDArray[np.uint8]) -> bytes:
+    """Lossless WebP of [H,W,3] or [H,W,4]. `exact` keeps the colour of transparent pixels: their bytes are data.
+
+    Slower settings (method 4 to 6, quality above 50) were measured: up to 0.2 % fewer bytes or more, for up to 400
+    times the time.
+    """
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "WEBP", lossless=True, exact=True, quality=quality, method=method)
+    Image.fromarray(pixels).save(out, "WEBP", lossless=True, exact=True, quality=50, method=3)
     return out.getvalue()
 
 
