@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparse3d.errors import DataError, UsageError
+from sparse3d.formats import glb as _glb
 from sparse3d.formats import ply as _ply
 from sparse3d.formats import sog as _sog
 from sparse3d.formats import spz as _spz
@@ -34,7 +35,7 @@ __all__ = [
     "write",
 ]
 # Importing a format's module registers it; naming them here keeps the list of formats in one place.
-_MODULES = (_ply, _spz, _sog)
+_MODULES = (_ply, _spz, _sog, _glb)
 
 # Beginnings of files that users have and this version does not read yet: named in the error instead of "unknown".
 _OTHERS = (

@@ -71,7 +71,8 @@ def splats_from_files(load: Loader, total_bytes: int) -> Splats:
         raise DataError(f"meta.json says {meta.count} splats; {total_bytes} bytes of images hold at most {most}")
     # Some writers pad to whole tiles or powers of two.
     planes = {role: _plane(load, meta, role, total_bytes) for role in ("means_l", "means_u", "quats", "scales", "sh0")}
-    means = planes["means_l"][:, :3].astype(np.uint16) | planes["means_u"][:, :3].astype(np.uint16) << 8
+    low, high = planes["means_l"][:, :3].astype(np.uint16), planes["means_u"][:, :3].astype(np.uint16)
+    means = (low | high << 8).astype(np.uint16)
     centroids, labels = _read_palette(load, meta, total_bytes)
     if meta.version == 1:
         return splats_from_v1(meta, means, planes["quats"], planes["scales"], planes["sh0"], centroids, labels)
@@ -117,7 +118,7 @@ def _read_palette(
         raise DataError(f"{name} has {rows} rows of {_ROW_ENTRIES} entries; meta.json says {entries} entries")
     centroids = pixels[:, :, :3].reshape(rows * _ROW_ENTRIES, -1, 3)[:entries]
     plane = _plane(load, meta, "labels", limit)
-    labels = plane[:, 0].astype(np.uint16) | plane[:, 1].astype(np.uint16) << 8
+    labels = (plane[:, 0].astype(np.uint16) | plane[:, 1].astype(np.uint16) << 8).astype(np.uint16)
     if int(labels.max()) >= entries:
         raise DataError(
             f"{meta.files['labels']} names entry {int(labels.max())} for splat {int(labels.argmax())}; the palette has "
