@@ -48,7 +48,7 @@ def _read_gzip(data: bytes) -> Packed:
         raise DataError(f"SPZ is cut off: {len(head)} bytes unpacked where the header has 16")
     if head[:4] != MAGIC:
         raise DataError(f"gzip data is no SPZ: it begins with {head[:4]!r} where SPZ has {MAGIC!r}")
-    version, count, degree, fractional, flags, reserved = struct.unpack("<IIBBBB", head[4:])
+    version, count, degree, fractional, flags, _ = struct.unpack("<IIBBBB", head[4:])
     _check_header(version, (1, 2, 3), count, degree, fractional)
     sizes = [count * size for size in row_bytes(version, degree)]
     _check_ratio(sum(sizes), len(data))
