@@ -40,12 +40,6 @@ __all__ = [
 # Importing a format's module registers it; naming them here keeps the list of formats in one place.
 _MODULES = (_ply, _compressed_ply, _splat, _spz, _ksplat, _sog, _glb)
 
-# Beginnings of files that users have and this version does not read yet: named in the error instead of "unknown".
-_OTHERS = (
-    (b"PK\x03\x04", "a zip archive (perhaps SOG)"),
-    (b"glTF", "a binary glTF file"),
-)
-
 
 def read(path: Path) -> Splats:
     """Splats of a file of any registered format, or of a folder with an index (SOG: meta.json, by either name).
@@ -101,10 +95,7 @@ def find_format(head: bytes, path: Path) -> Format:
     for candidate in FORMATS:
         if not candidate.limits.has_magic and path.name.lower().endswith(candidate.suffixes):
             return candidate
-    looks = next((what for magic, what in _OTHERS if head.startswith(magic)), None)
     known = f"known formats: {', '.join(FORMATS.names())}"
-    if looks:
-        raise DataError(f"{path}: is {looks}, which this version does not read; {known}")
     raise DataError(f"{path}: is not a file of splats (it begins with {head[:8]!r}); {known}")
 
 

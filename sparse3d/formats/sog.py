@@ -19,7 +19,7 @@ from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
 from sparse3d.formats.sog_data import SogData, splats_from_sog
 from sparse3d.formats.sog_files import META, files_from_sog, splats_from_files
-from sparse3d.formats.sog_quantise import MAX_PALETTE, SogSettings, sog_from_splats
+from sparse3d.formats.sog_quantise import MAX_PALETTE, SogSettings, check_splats, sog_from_splats
 from sparse3d.formats.sog_zip import SogZip, write_zip
 from sparse3d.splats import Splats
 
@@ -72,6 +72,7 @@ class Sog:
         return degree_note(self, splats, opts)
 
     def _data(self, splats: Splats, opts: WriteOptions) -> SogData:
+        check_splats(splats)
         # A Z-order curve row by row: 2 % smaller images than the same curve laid along one through the image.
         return sog_from_splats(splats.select(morton_order(splats.means)), self.settings(splats, opts))
 

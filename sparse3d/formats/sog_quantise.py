@@ -37,10 +37,7 @@ class SogSettings:
 
 
 def sog_from_splats(splats: Splats, settings: SogSettings) -> SogData:
-    """Quantise splats [N], in their order. Raises DataError for none at all and for values that are not finite."""
-    if splats.num_splats == 0:
-        raise DataError("there are 0 splats: a SOG file holds at least one")
-    _refuse_nan(splats)
+    """Quantise splats [N], in their order, that `check_splats` has passed."""
     means = splats.means.double().numpy()
     logs = np.sign(means) * np.log1p(np.abs(means))
     mins, maxs = short(logs.min(axis=0), 9), short(logs.max(axis=0), 9)
@@ -68,7 +65,10 @@ def short(values: NDArray[np.floating], digits: int) -> NDArray[np.float64]:
     return np.array([float(f"{value:.{digits}g}") for value in np.asarray(values, dtype=np.float64).ravel()])
 
 
-def _refuse_nan(splats: Splats) -> None:
+def check_splats(splats: Splats) -> None:
+    """Raise DataError for no splats at all and for values that are not finite."""
+    if splats.num_splats == 0:
+        raise DataError("there are 0 splats: a SOG file holds at least one")
     for name, tensor in splats.named():
         finite = name in ("means", "quats_wxyz", "sh0", "shN")
         bad = (~torch.isfinite(tensor) if finite else torch.isnan(tensor)).flatten(1 if tensor.ndim > 1 else 0)
