@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.errors import UsageError
-from sparse3d.scene.neighbours import nearest_distances
+from sparse3d.kernels.neighbours import nearest_distances
 from sparse3d.splats import Splats
 from sparse3d.train.density.policy import DensityUpdate
 from sparse3d.train.floater_config import FloaterConfig

@@ -39,6 +39,7 @@ from sparse3d.train.sharpness import Sharpness
 from sparse3d.train.shot_plan import ShotPlan
 from sparse3d.train.shots import Shot
 from sparse3d.train.step import make_step
+from sparse3d.train.straight_through import StraightThrough
 from sparse3d.train.terms.active import ActiveTerms
 from sparse3d.train.terms.term import TermSetup, TermStep
 from sparse3d.train.views import TrainViews, evaluation_background, raster_settings, view_of
@@ -57,6 +58,8 @@ def train(
     notes: tuple[str, ...] = (),
     depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
     extra_views: Sequence[ExtraView] = (),
+    through: StraightThrough | None = None,
+    parts: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Generator[Event, None, Splats]:
     """Train `splats` on the scene's training photos; yields events and returns the trained splats.
 
@@ -64,11 +67,13 @@ def train(
     bits as that of an unbroken run. stop: when set, the step under way is finished, a checkpoint saved, and the run
     ends with Finished("stopped"). slot: gets a copy of the splats at intervals and at the end. run_folder None:
     nothing is written. depth_maps: by index in the scene, extra_views: pictures beside the photos, for the cfg.terms
-    that use them; a resumed run must be given the same ones.
+    that use them; a resumed run must be given the same ones. through: each step shows the splats as this makes them
+    and updates them as they are. parts: what an earlier run has learned beside the splats (its checkpoint's `extra`).
     Raises DataError without training photos, UsageError where settings differ from the checkpoint's, DivergedError, and
     DiskFullError with the files of before still whole.
     """
-    run = Run(scene, splats, cfg, run_folder, depth_maps, extra_views)
+    run = Run(scene, splats, cfg, run_folder, depth_maps, extra_views, through)
+    run.restore_parts(parts)
     if resume and run_folder is not None and checkpoints.exists(run_folder.path):
         run.restore(checkpoints.load(run_folder.path))
     first_view = run.views.view(0, 1)
@@ -111,6 +116,7 @@ class Run:
         run_folder: RunFolder | None,
         depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
         extra_views: Sequence[ExtraView] = (),
+        through: StraightThrough | None = None,
     ) -> None:
         if not scene.train:
             raise DataError(f"{scene.root}: there is no photo to train on; all are held out or none was found")
@@ -146,6 +152,7 @@ class Run:
         self.shots = ShotPlan(
             scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, generator, extra_views
         )  # fmt: skip
+        self.through = through
         self.background = torch.zeros(3)
         self.step = 0
         self.in_step = False
@@ -204,7 +211,8 @@ class Run:
         hyper = AdamHyper(lr=rates, opacity_reg=opacity_reg, scale_reg=scale_reg)
 
         under_way = TermStep(number, progress, photo, view, shot.target, shot.mask, rates)
-        shown = self.terms.before_render(under_way, self.params, self.adam)
+        at = None if self.through is None else self.through.shown(self.params, cfg.antialias)
+        shown = self.terms.before_render(under_way, self.params, self.adam, at)
         self.sharpness.climb(
             self.kernels, self.params, shown, shot, self.background, settings, cfg.ssim_weight, progress
         )  # fmt: skip
@@ -217,7 +225,7 @@ class Run:
         refine_pose = photo is not None and self.camera_opt is not None and progress >= cfg.camera_opt.start
         camera_grad = self.kernels.backward_adam(
             self.params, self.adam, hyper, v_image=v.image, v_alpha=v.alpha, v_depth=v.depth,
-            stats=self.stats if wants_stats else None, camera_grad=refine_pose,
+            stats=self.stats if wants_stats else None, camera_grad=refine_pose, at=at,
         )  # fmt: skip
         if self.camera_opt is not None and photo is not None and camera_grad is not None:
             self.camera_opt.step(photo, camera_grad)
@@ -321,6 +329,13 @@ class Run:
                 extra=extra,
             ),
         )
+
+    def restore_parts(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over exposures and poses of an earlier run on the same photos, where this one has them too."""
+        if self.exposure is not None and "exposure.values" in tensors:
+            self.exposure.restore(dict(tensors))
+        if self.camera_opt is not None and "cameras.poses" in tensors:
+            self.camera_opt.restore(dict(tensors))
 
     def restore(self, found: checkpoints.Checkpoint) -> None:
         where = str(self.folder.path) if self.folder is not None else "checkpoint"
