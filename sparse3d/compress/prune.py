@@ -58,11 +58,20 @@ def rows_within(
             f"pruning by size: opacity {min_opacity:g} must be within 0 to 1 and the scales {min_scale:g} to "
             f"{max_scale:g} in order"
         )
-    finite = torch.stack([torch.isfinite(t).reshape(t.shape[0], -1).all(dim=1) for _, t in splats.named()]).all(dim=0)
+    finite = finite_rows(splats)
     opacity = 1.0 / (1.0 + np.exp(-splats.logit_opacities.detach().numpy().astype(np.float64)))
     longest = np.exp(splats.log_scales.detach().numpy().max(axis=1, initial=-np.inf).astype(np.float64))
     inside = (opacity >= min_opacity) & (longest >= min_scale) & (longest <= max_scale)
     return torch.nonzero(finite & torch.from_numpy(inside))[:, 0]
+
+
+def finite_rows(splats: Splats) -> Tensor:
+    """[N] bool: every parameter of the splat is a number."""
+    finite = torch.isfinite(splats.logit_opacities)
+    for name, tensor in splats.named():
+        if name != "logit_opacities":
+            finite = finite & torch.isfinite(tensor).flatten(1).all(dim=1)
+    return finite
 
 
 def prune(splats: Splats, found: Importance, count: int, criterion: Criterion = "sensitivity") -> Splats:
