@@ -17,7 +17,7 @@ from sparse3d.splats import Splats
 Criterion = Literal["sensitivity", "contribution", "fisher", "opacity"]
 
 
-def scores(splats: Splats, found: Importance, criterion: Criterion = "sensitivity") -> Tensor:
+def scores(splats: Splats, found: Importance, criterion: Criterion = "contribution") -> Tensor:
     """[N] the higher, the more a splat is worth: by squared change of the pictures without it (sensitivity), by summed
     blending weight (contribution), by log-determinant of Fisher information (fisher: PUP-3DGS, Hanson et al. 2024) or
     by opacity alone. Raises UsageError for `fisher` where it was not measured."""
@@ -74,7 +74,7 @@ def finite_rows(splats: Splats) -> Tensor:
     return finite
 
 
-def prune(splats: Splats, found: Importance, count: int, criterion: Criterion = "sensitivity") -> Splats:
+def prune(splats: Splats, found: Importance, count: int, criterion: Criterion = "contribution") -> Splats:
     """The `count` splats worth most, in their order; fewer where fewer are visible."""
     visible = visible_rows(found)
     rows = visible[keep_most(scores(splats, found, criterion)[visible], count)]

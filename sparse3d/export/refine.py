@@ -27,18 +27,20 @@ Progress = Callable[[str, float], None]
 class RefineConfig:
     """steps: of the last round; round_steps: of each round before it. rounds: prunings, each by the same factor.
 
-    means, others: the rates at the beginning, as multiples of those that a run ends and begins with; all decay to
-    `final` of that. dropout: share of the run's weight of dropout terms. threads: 0 for one a core.
+    criterion: the summed blending weight keeps most at once; what a single splat changes (sensitivity) says nothing of
+    many that stand in for each other. means, others: the rates at the beginning, as multiples of those that a run ends
+    and begins with; all decay to `final` of that. dropout: share of the run's weight of dropout terms. threads: 0 for
+    one a core.
     """
 
     steps: int = 1000
     round_steps: int = 300
     rounds: int = 3
-    criterion: Criterion = "sensitivity"
+    criterion: Criterion = "contribution"
     means: float = 10.0
-    others: float = 0.5
+    others: float = 1.0
     final: float = 0.1
-    dropout: float = 1.0
+    dropout: float = 0.5
     threads: int = 0
     seed: int = 0
 

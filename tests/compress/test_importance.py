@@ -78,7 +78,7 @@ def test_pruning_by_worth_costs_less_than_by_chance():
     assert cost["sensitivity"] < 0.3 * cost["random"]
     assert cost["contribution"] < 0.7 * cost["random"]
     assert cost["fisher"] < cost["random"]
-    assert squared_error(prune(splats, found, 100), splats) == pytest.approx(cost["sensitivity"])
+    assert squared_error(prune(splats, found, 100), splats) == pytest.approx(cost["contribution"])
 
 
 def test_rows_stay_in_order_and_ties_fall_to_the_first():
