@@ -11,17 +11,19 @@ from pathlib import Path
 from sparse3d.errors import DataError, UsageError
 from sparse3d.formats import ply as _ply
 from sparse3d.formats.atomic import atomic_file
-from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Limits, WriteOptions
+from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, WriteOptions, check_options
 from sparse3d.formats.point_ply import PointCloud, read_points
 from sparse3d.splats import Splats
 
 __all__ = [
     "FORMATS",
     "Format",
+    "Knob",
     "Limits",
     "PointCloud",
     "WriteOptions",
     "atomic_file",
+    "check_options",
     "find_format",
     "format_for_suffix",
     "read",
@@ -64,12 +66,15 @@ def read(path: Path) -> Splats:
 def write(path: Path, splats: Splats, opts: WriteOptions | None = None) -> tuple[str, ...]:
     """Write atomically in the format of the suffix; returns notes on what the format could not keep.
 
-    Raises UsageError for a suffix of no format, DiskFullError with the earlier file still whole.
+    Raises UsageError for a suffix of no format, of one that is only read, and for options that the format does not
+    know; DiskFullError with the earlier file still whole.
     """
     path = Path(path)
     chosen = format_for_suffix(path)
+    opts = opts or WriteOptions()
+    check_options(chosen, opts)
     with atomic_file(path) as file:
-        return chosen.write(file, splats, opts or WriteOptions())
+        return chosen.write(file, splats, opts)
 
 
 def find_format(head: bytes, path: Path) -> Format:

@@ -11,6 +11,7 @@ antialias flag is the comment line `SplatRenderMode: mip`, Brush's spelling, whi
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError
-from sparse3d.formats.format import Limits, WriteOptions, register
+from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
 from sparse3d.formats.ply_header import PlyHeader, read_header, read_vertices
 from sparse3d.splats import Splats, num_sh_rest
 
@@ -34,8 +35,10 @@ class Ply:
     """Plain splat PLY, lossless."""
 
     name = "ply"
-    suffixes = (".ply",)
+    suffixes: tuple[str, ...] = (".ply",)
     limits = Limits(lossy=False, max_sh_degree=4)
+    knobs: tuple[Knob, ...] = ()
+    versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:
         # A compressed PLY (chunks and packed vertices) is another format with the same magic.
@@ -46,7 +49,7 @@ class Ply:
         return splats_from_vertices(header, read_vertices(_checked(file, header), header))
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
-        degree = splats.sh_degree if opts.sh_degree is None else min(opts.sh_degree, splats.sh_degree)
+        degree = kept_degree(self, splats, opts)
         table = _table(splats, num_sh_rest(degree))
         names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
         names += [f"f_rest_{i}" for i in range(3 * num_sh_rest(degree))]
@@ -56,9 +59,11 @@ class Ply:
         lines += [f"element vertex {splats.num_splats}", *(f"property float {name}" for name in names), "end_header"]
         file.write(("\n".join(lines) + "\n").encode("ascii"))
         file.write(table.tobytes())
-        if degree == splats.sh_degree:
-            return ()
-        return (f"spherical harmonics above degree {degree} were dropped (the splats have degree {splats.sh_degree})",)
+        return degree_note(self, splats, opts)
+
+    def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
+        """Plain PLY loses nothing but the harmonics above the degree asked for."""
+        return replace(splats, shN=splats.shN[:, : num_sh_rest(kept_degree(self, splats, opts))].contiguous())
 
 
 def _checked(file: BinaryIO, header: PlyHeader) -> BinaryIO:
