@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparse3d.errors import DataError, UsageError
+from sparse3d.formats import html as _html
 from sparse3d.formats import ply as _ply
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, WriteOptions, check_options
@@ -31,7 +32,7 @@ __all__ = [
     "write",
 ]
 # Importing a format's module registers it; naming them here keeps the list of formats in one place.
-_MODULES = (_ply,)
+_MODULES = (_ply, _html)
 
 # Beginnings of files that users have and this version does not read yet: named in the error instead of "unknown".
 _OTHERS = (

@@ -14,7 +14,7 @@ export const cross = (a: Vec3, b: Vec3): Vec3 => [
 export const scaled = (a: Vec3, k: number): Vec3 => [a[0] * k, a[1] * k, a[2] * k];
 export const unit = (a: Vec3): Vec3 => scaled(a, 1 / (Math.hypot(...a) || 1));
 
-/** As the exporter gives it. fov: degrees from the picture's upper to its lower edge in a window that is not tall. */
+/** As the exporter gives it. fov: degrees across a square that has the window's area. */
 export interface StartCamera {
   position: Vec3;
   target: Vec3;
@@ -108,10 +108,9 @@ export function between(a: Pose, b: Pose, t: number): Pose {
   return { position, yaw, pitch: mix(a.pitch, b.pitch), distance: mix(a.distance, b.distance) };
 }
 
-/** Focal length in pixels. A tall window keeps the area of the view, not its height: a phone held upright sees more. */
+/** Focal length in pixels. Windows of any shape show about as much of the scene: what a square of their area would. */
 export function focalLength(fov: number, width: number, height: number): number {
-  const side = width >= height ? height : Math.sqrt(width * height);
-  return (0.5 * side) / Math.tan((fov * Math.PI) / 360);
+  return (0.5 * Math.sqrt(width * height)) / Math.tan((fov * Math.PI) / 360);
 }
 
 export function viewOf(frame: Frame, pose: Pose, fov: number, width: number, height: number): View {

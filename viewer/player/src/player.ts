@@ -3,7 +3,7 @@
 import { type Frame, type Pose, type View, camFromWorld, viewOf } from "./camera";
 import type { Controls } from "./controls";
 import type { Renderer } from "./renderer";
-import { MovingScale, stillRatio } from "./resolution";
+import { Pace, stillRatio } from "./resolution";
 import type { SceneWorker } from "./scene";
 
 /** After this long without movement the picture is drawn with all its pixels. */
@@ -23,16 +23,18 @@ export interface Picture {
 }
 
 export class Player {
-  private readonly moving = new MovingScale();
+  private readonly pace = new Pace();
+  private inFlight: { fence: WebGLSync; scale: number; at: number } | undefined;
   private running = false;
   private dirty = true;
   private last = 0;
   private movedAt = -Infinity;
   private shownPose: Pose | undefined;
+  private steppedPose: Pose;
   private sortedFor: View | undefined;
   private frames = 0;
   private stopped = false;
-  /** Called after a frame is on its way to the screen. */
+  /** Called when the graphics have finished a frame. */
   onFrame: (frames: number) => void = () => undefined;
 
   constructor(
@@ -44,6 +46,7 @@ export class Player {
     private readonly fov: number,
     private readonly touch: boolean,
   ) {
+    this.steppedPose = controls.pose;
     new ResizeObserver(() => this.wake()).observe(canvas);
   }
 
@@ -99,27 +102,40 @@ export class Player {
     if (this.stopped) return;
     const since = this.last ? now - this.last : 0;
     this.last = now;
-    let goesOn = this.controls.tick(since / 1000);
-    const { pose } = this.controls;
-    const changed = pose !== this.shownPose;
-    if (changed && this.shownPose) this.movedAt = now;
+    const { controls, pace } = this;
+    let goesOn = controls.tick(since / 1000);
+    const { pose } = controls;
+    if (pose !== this.steppedPose) this.movedAt = now;
+    this.steppedPose = pose;
     const inMotion = now - this.movedAt < STILL_MS;
-    if (changed && inMotion && since) this.moving.frame(since);
-
-    const size = this.size(inMotion ? this.moving.value : 1);
+    const scale = pace.scale(inMotion ? "moving" : "still");
+    const size = this.size(scale);
     const resized = this.canvas.width !== size.width || this.canvas.height !== size.height;
     const view = viewOf(this.frame, pose, this.fov, size.width, size.height);
     this.order(view);
-    if ((this.dirty || changed || resized) && this.sortedFor) {
+    // One frame at a time: a queue of them would show old views late.
+    const free = this.finished(now);
+    if (free && (this.dirty || resized || pose !== this.shownPose) && this.sortedFor) {
       this.resize(size);
       this.renderer.draw([{ view, x: 0, y: 0 }]);
+      this.inFlight = { fence: this.renderer.fence(), scale, at: now };
       this.dirty = false;
       this.shownPose = pose;
-      this.onFrame(++this.frames);
     }
-    goesOn ||= inMotion || this.dirty || changed;
+    goesOn ||= inMotion || this.dirty || this.inFlight !== undefined;
     this.running = goesOn;
     if (goesOn) requestAnimationFrame((next) => this.step(next));
+  }
+
+  /** Whether no frame is being drawn. The time that one took tells how many pixels the next may have. */
+  private finished(now: number): boolean {
+    const { inFlight } = this;
+    if (!inFlight) return true;
+    if (!this.renderer.passed(inFlight.fence)) return false;
+    this.inFlight = undefined;
+    this.pace.took(now - inFlight.at, inFlight.scale);
+    this.onFrame(++this.frames);
+    return true;
   }
 
   private order(view: View): void {

@@ -116,6 +116,21 @@ export class Renderer {
     gl.disable(gl.BLEND);
   }
 
+  /** A mark after what was drawn so far, for `passed`. */
+  fence(): WebGLSync {
+    const fence = this.gl.fenceSync(this.gl.SYNC_GPU_COMMANDS_COMPLETE, 0) as WebGLSync;
+    this.gl.flush();
+    return fence;
+  }
+
+  /** Whether the graphics have come past the mark, which is used up then. */
+  passed(fence: WebGLSync): boolean {
+    const { gl } = this;
+    if (gl.getSyncParameter(fence, gl.SYNC_STATUS) !== gl.SIGNALED) return false;
+    gl.deleteSync(fence);
+    return true;
+  }
+
   private setView(view: View, scene: Loaded): void {
     const { gl, splatAt: at } = this;
     const { fx, fy, cx, cy, width, height } = view;

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// How many pixels are drawn: as many as the screen has, up to a budget; fewer while the view moves on a slow device.
+// How many pixels are drawn: as many as the screen has, up to a budget; fewer on a slow device, above all while the
+// view moves.
 
 /** Pixels of a picture that phones and tablets, and other devices, draw without trouble. */
 const BUDGET_TOUCH = 2.2e6;
 const BUDGET_OTHER = 5e6;
 const MAX_RATIO = 2;
-const LEAST = 0.35;
-const SLOW_MS = 45;
-const FAST_MS = 20;
+const LEAST = 0.3;
+/** Before anything is known: a quarter of the pixels, so that something is there soon. */
+const FIRST = 0.5;
+/** How long a picture may take while the view moves, and when it stands still. */
+const MOVING_MS = 40;
+const STILL_MS = 1000;
+/** Smaller changes of the size than this share are not worth a new canvas. */
+const SAME = 0.12;
 
 /** Device pixels a CSS pixel, for a still picture. */
 export function stillRatio(devicePixelRatio: number, width: number, height: number, touch: boolean): number {
@@ -15,21 +21,24 @@ export function stillRatio(devicePixelRatio: number, width: number, height: numb
   return Math.min(devicePixelRatio || 1, MAX_RATIO, Math.sqrt(budget / Math.max(1, width * height)));
 }
 
-/** Follows the time between frames while the view moves. */
-export class MovingScale {
-  /** Factor on both sides of the picture, at most 1. */
-  value = 1;
-  private mean = 0;
-  private seen = 0;
+/** Finds the share of both sides of the picture to draw, from how long pictures took. */
+export class Pace {
+  /** Time that a picture with all its pixels would take. */
+  private cost: number | undefined;
+  private last = { moving: FIRST, still: FIRST };
 
-  /** ms: time since the frame before, in the same movement. Returns whether the factor changed. */
-  frame(ms: number): boolean {
-    this.mean = this.seen++ === 0 ? ms : this.mean + 0.3 * (ms - this.mean);
-    if (this.seen < 4) return false;
-    const before = this.value;
-    if (this.mean > SLOW_MS) this.value = Math.max(LEAST, this.value * Math.max(0.6, Math.sqrt(SLOW_MS / this.mean)));
-    else if (this.mean < FAST_MS) this.value = Math.min(1, this.value * 1.15);
-    if (this.value !== before) this.seen = 0;
-    return this.value !== before;
+  /** A picture at `scale` took `ms` until the graphics had finished it. */
+  took(ms: number, scale: number): void {
+    const whole = ms / (scale * scale);
+    this.cost = this.cost === undefined ? whole : this.cost + 0.5 * (whole - this.cost);
+  }
+
+  /** Factor on both sides of the picture, at most 1. */
+  scale(kind: "moving" | "still"): number {
+    if (this.cost === undefined) return FIRST;
+    const wanted = Math.min(1, Math.max(LEAST, Math.sqrt((kind === "moving" ? MOVING_MS : STILL_MS) / this.cost)));
+    const before = this.last[kind];
+    if (wanted === 1 || Math.abs(wanted - before) > SAME * before) this.last[kind] = wanted;
+    return this.last[kind];
   }
 }
