@@ -9,8 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparse3d.errors import DataError, UsageError
+from sparse3d.formats import compressed_ply as _compressed_ply
 from sparse3d.formats import html as _html
+from sparse3d.formats import ksplat as _ksplat
 from sparse3d.formats import ply as _ply
+from sparse3d.formats import splat as _splat
+from sparse3d.formats import spz as _spz
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, WriteOptions, check_options
 from sparse3d.formats.point_ply import PointCloud, read_points
@@ -32,15 +36,12 @@ __all__ = [
     "write",
 ]
 # Importing a format's module registers it; naming them here keeps the list of formats in one place.
-_MODULES = (_ply, _html)
+_MODULES = (_ply, _compressed_ply, _splat, _spz, _ksplat, _html)
 
 # Beginnings of files that users have and this version does not read yet: named in the error instead of "unknown".
 _OTHERS = (
-    (b"NGSP", "an SPZ file (version 4)"),
-    (b"\x1f\x8b", "gzip data (perhaps an SPZ file)"),
     (b"PK\x03\x04", "a zip archive (perhaps SOG)"),
     (b"glTF", "a binary glTF file"),
-    (b"KSPLAT", "a KSPLAT file"),
 )
 
 
@@ -85,9 +86,11 @@ def find_format(head: bytes, path: Path) -> Format:
     for candidate in FORMATS:
         if candidate.sniff(head):
             return candidate
+    # Without a magic number the name is all there is to go by.
+    for candidate in FORMATS:
+        if not candidate.limits.has_magic and path.name.lower().endswith(candidate.suffixes):
+            return candidate
     looks = next((what for magic, what in _OTHERS if head.startswith(magic)), None)
-    if head.startswith((b"ply\n", b"ply\r\n")):
-        looks = "a compressed PLY (packed vertices)"
     known = f"known formats: {', '.join(FORMATS.names())}"
     if looks:
         raise DataError(f"{path}: is {looks}, which this version does not read; {known}")

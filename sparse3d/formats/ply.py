@@ -24,7 +24,7 @@ from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kep
 from sparse3d.formats.ply_header import PlyHeader, read_header, read_vertices
 from sparse3d.splats import Splats, num_sh_rest
 
-_ANTIALIAS = "SplatRenderMode: mip"
+ANTIALIAS_COMMENT = "SplatRenderMode: mip"
 # A 2DGS file has two scales; the third becomes this fraction of the smaller one: flat, but finite in every kernel.
 _FLAT = math.log(1e-4)
 _REST_COUNTS = {3 * num_sh_rest(degree): degree for degree in range(5)}
@@ -55,7 +55,7 @@ class Ply:
         names += [f"f_rest_{i}" for i in range(3 * num_sh_rest(degree))]
         names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
         lines = ["ply", "format binary_little_endian 1.0"]
-        lines += [f"comment {_ANTIALIAS}"] if splats.antialias else []
+        lines += [f"comment {ANTIALIAS_COMMENT}"] if splats.antialias else []
         lines += [f"element vertex {splats.num_splats}", *(f"property float {name}" for name in names), "end_header"]
         file.write(("\n".join(lines) + "\n").encode("ascii"))
         file.write(table.tobytes())
@@ -70,8 +70,8 @@ def _checked(file: BinaryIO, header: PlyHeader) -> BinaryIO:
     """Refuse, before the data is read, a PLY that holds no splats, with the reason."""
     vertex = header.element("vertex")
     names = {name for name, _ in vertex.properties} if vertex else set()
-    if "packed_position" in names or header.element("chunk"):
-        raise DataError("compressed PLY (packed vertices) is not read by this version; save it as a plain PLY")
+    if "packed_position" in names:
+        raise DataError("PLY has packed vertices but no element 'chunk', which their bounds are in")
     wanted = ["x", "y", "z", "opacity", "scale_0", "scale_1", "rot_0", "rot_1", "rot_2", "rot_3"]
     missing = [name for name in wanted if name not in names]
     if vertex and {"x", "y", "z"} <= names and len(missing) == len(wanted) - 3:
@@ -105,11 +105,12 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> Splat
         logit_opacities=_tensor(_not_nan(_columns(vertices, ["opacity"])[:, 0], "opacity", None)),
         sh0=_tensor(_finite(_base_colour(vertices), "f_dc")[:, None, :]),
         shN=_tensor(_finite(shN, "f_rest")),
-        antialias=_is_antialiased(header.comments),
+        antialias=is_antialiased(header.comments),
     )
 
 
-def _is_antialiased(comments: tuple[str, ...]) -> bool:
+def is_antialiased(comments: tuple[str, ...]) -> bool:
+    """Whether comments of a PLY header say that the scene was trained with opacity compensation."""
     known = {
         "splatrendermode: mip": True,
         "splatrendermode: default": False,

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SPZ (Niantic): gzip or zstd over quantised streams, the most widely read compressed format of splats.
+
+Versions 1 to 4 are read; 3 (gzip) is written by default, because more programs read it, and 4 (zstd) on request.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse3d.compress.order import morton_order
+from sparse3d.errors import DataError
+from sparse3d.formats import spz_bits as bits
+from sparse3d.formats.checks import finite, numpy_of, remaining_bytes
+from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
+from sparse3d.formats.spz_container import MAGIC, read_container, write_container
+from sparse3d.splats import Splats, num_sh_rest
+
+_LAST_FIXED = 2**23 - 1
+
+
+@register
+class Spz:
+    """SPZ. Fractional bits of positions are fitted to the scene; splats are sorted along a Z-order curve."""
+
+    name = "spz"
+    suffixes: tuple[str, ...] = (".spz",)
+    limits = Limits(
+        lossy=True, max_sh_degree=4, frame="right-up-back", activated=("logit_opacities",), keeps_antialias=True
+    )
+    knobs: tuple[Knob, ...] = (
+        Knob("position_bits", 0, 23, None, "fractional bits of a position; default: fitted to the scene"),
+        Knob("sh1_bits", 1, 8, 5, "bits of a harmonic of degree 1"),
+        Knob("sh_rest_bits", 1, 8, 4, "bits of a harmonic of degree 2 and more"),
+    )
+    versions: tuple[int, ...] = (3, 4)
+
+    def sniff(self, head: bytes) -> bool:
+        return head.startswith((MAGIC, b"\x1f\x8b"))
+
+    def read(self, file: BinaryIO) -> Splats:
+        return bits.unpack(read_container(file.read(remaining_bytes(file))))
+
+    def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
+        made = _pack(self, splats, opts)
+        file.write(write_container(made.packed))
+        return (*degree_note(self, splats, opts), *made.notes)
+
+    def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
+        """In the order of the file, which is not that of `splats`."""
+        return bits.unpack(_pack(self, splats, opts).packed)
+
+
+@dataclass(frozen=True)
+class _Made:
+    packed: bits.Packed
+    notes: tuple[str, ...]
+
+
+def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
+    if splats.num_splats == 0:
+        raise DataError("there are no splats to write")
+    degree = kept_degree(chosen, splats, opts)
+    order = morton_order(splats.means).numpy()
+    arrays = {name: values[order] for name, values in numpy_of(splats, degree).items()}
+    for name in ("means", "quats_wxyz", "sh0", "shN"):
+        finite(arrays[name], f"cannot be written: {name}")
+    fractional = fitted_bits(arrays["means"], arrays["log_scales"], knob_value(chosen, opts, "position_bits"))
+    positions, outside = bits.fixed_positions(arrays["means"], fractional)
+    steps = np.full(num_sh_rest(degree), 2.0 ** (8 - (knob_value(chosen, opts, "sh_rest_bits") or 4)), np.float32)
+    steps[:3] = 2.0 ** (8 - (knob_value(chosen, opts, "sh1_bits") or 5))
+    packed = bits.Packed(
+        positions, bits.alphas(arrays["logit_opacities"]), bits.colour_bytes(arrays["sh0"]),
+        bits.scale_bytes(arrays["log_scales"]), bits.rotation_bytes(arrays["quats_wxyz"]),
+        bits.sh_bytes(arrays["shN"], degree, steps),
+        version=opts.version or 3, sh_degree=degree, fractional_bits=fractional, antialias=splats.antialias,
+    )  # fmt: skip
+    notes = []
+    if outside:
+        notes.append(f"{outside} splats lie outside of what 24 bits hold and were moved to its edge")
+    return _Made(packed, tuple(notes))
+
+
+def fitted_bits(means: NDArray[np.float32], log_scales: NDArray[np.float32], asked: float | None) -> int:
+    """Fractional bits: as asked, or the fewest that keep positions well inside of even small splats.
+
+    Never more than the farthest splat leaves of 24 bits. Raises DataError where none are left.
+    """
+    if asked is not None:
+        return int(asked)
+    largest = float(np.abs(means).max())
+    if largest > _LAST_FIXED:
+        raise DataError(f"SPZ cannot hold a position of {largest:g}: 24 bits reach to {_LAST_FIXED}")
+    room = min(23, math.floor(math.log2(_LAST_FIXED / max(largest, 1e-30))))
+    # A step of a quarter of the size that a twentieth of the splats fall below.
+    small = float(np.quantile(np.nan_to_num(log_scales, nan=0, posinf=0, neginf=-10).max(axis=1), 0.05))
+    return max(0, min(room, math.ceil(-small / math.log(2)) + 2))
