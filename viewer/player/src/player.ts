@@ -102,19 +102,20 @@ export class Player {
     if (this.stopped) return;
     const since = this.last ? now - this.last : 0;
     this.last = now;
+    // One frame at a time: a queue of them would show old views late.
+    const free = this.finished(now);
     const { controls, pace } = this;
     let goesOn = controls.tick(since / 1000);
     const { pose } = controls;
     if (pose !== this.steppedPose) this.movedAt = now;
     this.steppedPose = pose;
     const inMotion = now - this.movedAt < STILL_MS;
-    const scale = pace.scale(inMotion ? "moving" : "still");
+    const full = this.size(1);
+    const scale = pace.scale(inMotion ? "moving" : "still", full.width * full.height);
     const size = this.size(scale);
     const resized = this.canvas.width !== size.width || this.canvas.height !== size.height;
     const view = viewOf(this.frame, pose, this.fov, size.width, size.height);
     this.order(view);
-    // One frame at a time: a queue of them would show old views late.
-    const free = this.finished(now);
     if (free && (this.dirty || resized || pose !== this.shownPose) && this.sortedFor) {
       this.resize(size);
       this.renderer.draw([{ view, x: 0, y: 0 }]);

@@ -7,8 +7,8 @@ const BUDGET_TOUCH = 2.2e6;
 const BUDGET_OTHER = 5e6;
 const MAX_RATIO = 2;
 const LEAST = 0.3;
-/** Before anything is known: a quarter of the pixels, so that something is there soon. */
-const FIRST = 0.5;
+/** Pixels of the first picture, before anything is known of the device: something is there soon. */
+const FIRST_PIXELS = 1.2e5;
 /** How long a picture may take while the view moves, and when it stands still. */
 const MOVING_MS = 40;
 const STILL_MS = 1000;
@@ -25,7 +25,7 @@ export function stillRatio(devicePixelRatio: number, width: number, height: numb
 export class Pace {
   /** Time that a picture with all its pixels would take. */
   private cost: number | undefined;
-  private last = { moving: FIRST, still: FIRST };
+  private last = { moving: 1, still: 1 };
 
   /** A picture at `scale` took `ms` until the graphics had finished it. */
   took(ms: number, scale: number): void {
@@ -33,9 +33,9 @@ export class Pace {
     this.cost = this.cost === undefined ? whole : this.cost + 0.5 * (whole - this.cost);
   }
 
-  /** Factor on both sides of the picture, at most 1. */
-  scale(kind: "moving" | "still"): number {
-    if (this.cost === undefined) return FIRST;
+  /** Factor on both sides of a picture of so many pixels, at most 1. */
+  scale(kind: "moving" | "still", pixels: number): number {
+    if (this.cost === undefined) return Math.min(1, Math.sqrt(FIRST_PIXELS / pixels));
     const wanted = Math.min(1, Math.max(LEAST, Math.sqrt((kind === "moving" ? MOVING_MS : STILL_MS) / this.cost)));
     const before = this.last[kind];
     if (wanted === 1 || Math.abs(wanted - before) > SAME * before) this.last[kind] = wanted;
