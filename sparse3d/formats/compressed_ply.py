@@ -128,7 +128,8 @@ def _unpack(chunks: _Chunks) -> Splats:
     n = len(chunks.vertices)
     position, rotation, scale, colour = chunks.vertices.T
     alphas = (colour & 255).astype(np.uint8)
-    rgb = np.stack([colour >> 24, (colour >> 16) & 255, (colour >> 8) & 255], axis=1).astype(np.float32) / 255
+    rgb = np.stack([colour >> 24, (colour >> 16) & 255, (colour >> 8) & 255], axis=1).astype(np.float32)
+    rgb /= np.float32(255)
     if chunks.has_colour_bounds:
         rgb = _between(chunks.bounds[:, 12:18], rgb)
     k = chunks.sh.shape[1] // 3
@@ -155,7 +156,7 @@ def _between(bounds: NDArray[np.float32], t: NDArray[np.float32]) -> NDArray[np.
     """[N,3] at t of the way from the lower to the upper bounds [C,6] of each splat's chunk."""
     low = bounds[:, :3].repeat(_CHUNK, axis=0)[: len(t)]
     high = bounds[:, 3:].repeat(_CHUNK, axis=0)[: len(t)]
-    return low * (1 - t) + high * t
+    return low * (np.float32(1) - t) + high * t
 
 
 def _quats(packed: NDArray[np.uint32]) -> NDArray[np.float32]:

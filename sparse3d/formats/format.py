@@ -130,6 +130,14 @@ def knob_value(chosen: Format, opts: WriteOptions, name: str) -> float | None:
     return opts.knobs.get(name, default)
 
 
+def knob_number(chosen: Format, opts: WriteOptions, name: str) -> float:
+    """`knob_value` of a knob that has a default."""
+    value = knob_value(chosen, opts, name)
+    if value is None:
+        raise ValueError(f"{chosen.name}: knob {name} has no default")
+    return float(value)
+
+
 def kept_degree(chosen: Format, splats: Splats, opts: WriteOptions) -> int:
     """Degree of the spherical harmonics that a file has: the splats' own, cut by the format and by the options."""
     wanted = splats.sh_degree if opts.sh_degree is None else opts.sh_degree

@@ -87,7 +87,8 @@ def check(path: Path, rounds: int, seed: int, folder: Path) -> dict[str, int]:
         try:
             splats = formats.read(target)
         except DataError as error:
-            assert str(target) in str(error), f"{name}: the error does not name the file: {error}"
+            if str(target) not in str(error):
+                raise AssertionError(f"{name}: the error does not name the file: {error}") from error
             counts["refused"] += 1
         except BaseException as error:
             print(f"mutation {name} of {path} raised {error!r}", file=sys.stderr)  # noqa: T201
