@@ -24,9 +24,8 @@ _MIDDLE = 0.5
 class StartCamera:
     """Where the viewer of a page stands at first and what it turns about, in the splats' world units.
 
-    up: what the page keeps upright. fov: degrees across a square of the window's area (a photo's: of
-    the photo's area), 5 to 150, so that windows of any shape show about as much. Raises UsageError where the values give
-    no view.
+    up: what the page keeps upright. fov: degrees across a square of the window's area (a photo's: of the photo's area),
+    5 to 150, so that windows of any shape show about as much. Raises UsageError where the values give no view.
     """
 
     position: Vector

@@ -23,7 +23,7 @@ async function bundle(entry, modules = {}) {
   return [made].flat()[0].output.find((o) => o.type === "chunk").code.trim();
 }
 
-/** Hash of everything that dist/ is made of; tests/browser/test_player_dist.py computes the same. */
+/** Hash of everything that dist/ is made of; tests/formats/test_html.py computes the same. */
 function sourcesHash() {
   const names = readdirSync(join(here, "src")).map((n) => `src/${n}`);
   const digest = createHash("sha256");
