@@ -135,6 +135,7 @@ export class Player {
     if (!this.renderer.passed(inFlight.fence)) return false;
     this.inFlight = undefined;
     this.pace.took(now - inFlight.at, inFlight.scale);
+    this.dirty ||= !this.pace.known;
     this.onFrame(++this.frames);
     return true;
   }
