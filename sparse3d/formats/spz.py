@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
 from sparse3d.formats import spz_bits as bits
-from sparse3d.formats.checks import finite, numpy_of, remaining_bytes
+from sparse3d.formats.checks import finite, in_blocks, numpy_of, remaining_bytes
 from sparse3d.formats.format import (
     Knob,
     Limits,
@@ -87,7 +87,7 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
     for name in ("means", "quats_wxyz", "sh0", "shN"):
         finite(given[name], f"cannot be written: {name}")
     order = morton_order(splats.means).numpy()
-    arrays = {name: values[order] for name, values in given.items()}
+    arrays = {name: values[order] for name, values in given.items() if name != "shN"}
     fractional = fitted_bits(arrays["means"], arrays["log_scales"], knob_value(chosen, opts, "position_bits"))
     positions, outside = bits.fixed_positions(arrays["means"], fractional)
     steps = sh_steps(
@@ -98,7 +98,7 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
     packed = bits.Packed(
         positions, bits.alphas(arrays["logit_opacities"]), bits.colour_bytes(arrays["sh0"]),
         bits.scale_bytes(arrays["log_scales"]), bits.rotation_bytes(arrays["quats_wxyz"]),
-        bits.sh_bytes(arrays["shN"], degree, steps),
+        _sh_bytes(given["shN"], order, degree, steps),
         version=opts.version or 3, sh_degree=degree, fractional_bits=fractional, antialias=splats.antialias,
     )  # fmt: skip
     if opts.effort == "high":
@@ -107,6 +107,16 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
     if outside:
         notes.append(f"{outside} splats lie outside of what 24 bits hold and were moved to its edge")
     return _Made(packed, tuple(notes))
+
+
+def _sh_bytes(
+    shN: NDArray[np.float32], order: NDArray[np.int64], degree: int, steps: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Bytes [N,3K] of harmonics [N,K,3] in `order`; steps [N,K] are in that order already."""
+    out = np.empty((len(order), 3 * shN.shape[1]), dtype=np.uint8)
+    for rows in in_blocks(len(order)):
+        out[rows] = bits.sh_bytes(shN[order[rows]], degree, steps[rows])
+    return out
 
 
 def fitted_bits(means: NDArray[np.float32], log_scales: NDArray[np.float32], asked: float | None) -> int:
