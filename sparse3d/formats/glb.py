@@ -13,14 +13,12 @@ from __future__ import annotations
 import io
 from typing import BinaryIO
 
-import numpy as np
 import torch
 
 from sparse3d.errors import DataError
-from sparse3d.formats.axes import quat_signs, sh_signs
-from sparse3d.formats.checks import numpy_of, remaining_bytes, to_splats
+from sparse3d.formats.checks import remaining_bytes
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
-from sparse3d.formats.glb_attributes import AXES, glb_of_attributes, read_primitive, stored_attributes
+from sparse3d.formats.glb_attributes import glb_of_attributes, in_gltf_axes, read_primitive, stored_attributes
 from sparse3d.formats.glb_container import MAGIC, read_glb
 from sparse3d.formats.glb_nodes import EXTENSION, moved, splat_primitives
 from sparse3d.splats import PARAMETER_NAMES, Splats
@@ -46,13 +44,8 @@ class Glb:
         parts = [moved(read_primitive(root, binary, primitive), matrix) for primitive, matrix in splat_primitives(root)]
         if not parts:
             raise DataError(f"binary glTF holds no primitive with {EXTENSION} in its scene")
-        splats = _joined(parts)
-        arrays = numpy_of(splats, splats.sh_degree)
-        return to_splats(
-            arrays["means"] * np.array(AXES, np.float32), arrays["quats_wxyz"] * quat_signs(AXES),
-            arrays["log_scales"], arrays["logit_opacities"], arrays["sh0"],
-            arrays["shN"] * sh_signs(AXES, splats.sh_degree)[:, None], antialias=splats.antialias,
-        )  # fmt: skip
+        # The change of axes is its own inverse.
+        return in_gltf_axes(_joined(parts))
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         file.write(self._glb(splats, opts))

@@ -14,9 +14,12 @@ from sparse3d.formats.axes import Signs, quat_signs, sh_signs
 from sparse3d.formats.checks import check_count, finite, numpy_of, to_splats, unit_quats
 from sparse3d.formats.glb_container import make_glb
 from sparse3d.formats.glb_nodes import EXTENSION
-from sparse3d.formats.gltf_json import accessor_count, child, read_accessor
+from sparse3d.formats.gltf_json import accessor_count, child, read_accessor, view_bytes
+from sparse3d.formats.spz_bits import unpack
+from sparse3d.formats.spz_container import read_container
 from sparse3d.splats import Splats
 
+SPZ_EXTENSION = f"{EXTENSION}_compression_spz_2"
 # Left-up-forward, glTF's axes, against our right-down-forward.
 AXES: Signs = (-1, -1, 1)
 _COMPONENT = {"f4": 5126, "i1": 5120, "u1": 5121, "i2": 5122, "u2": 5123}
@@ -49,10 +52,10 @@ def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArr
     out[f"{EXTENSION}:ROTATION"] = _signed(quats[:, [1, 2, 3, 0]], bits)
     out[f"{EXTENSION}:SCALE"] = np.exp(np.clip(arrays["log_scales"], *_LOG_SCALE_RANGE))
     out[f"{EXTENSION}:OPACITY"] = _unsigned(opacity[:, None], bits)
-    out[_harmonic(0, 0)] = arrays["sh0"]
+    out[harmonic_name(0, 0)] = arrays["sh0"]
     for k in range(rest.shape[1]):
         band = int((k + 1) ** 0.5)
-        out[_harmonic(band, k + 1 - band * band)] = np.ascontiguousarray(rest[:, k])
+        out[harmonic_name(band, k + 1 - band * band)] = np.ascontiguousarray(rest[:, k])
     return out
 
 
@@ -116,10 +119,14 @@ def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str
     for name, known in (("kernel", "ellipse"), ("colorSpace", "srgb_rec709_display")):
         if extension.get(name, known) != known:
             raise DataError(f"glTF: {EXTENSION}.{name} is {str(extension[name])[:40]!r}; only {known!r} is read")
-    if child(extension, "extensions", EXTENSION):
+    compression = child(extension, "extensions", EXTENSION)
+    if SPZ_EXTENSION in compression:
+        view = child(compression, SPZ_EXTENSION, "extensions").get("bufferView")
+        return in_gltf_axes(unpack(read_container(bytes(view_bytes(root, binary, view)[0]))))
+    if compression:
         raise DataError(f"glTF: splats compressed by {', '.join(map(str, extension['extensions']))} are not read")
     attributes = child(primitive, "attributes", "primitive")
-    wanted = ["POSITION", *(f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY")), _harmonic(0, 0)]
+    wanted = ["POSITION", *(f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY")), harmonic_name(0, 0)]
     if missing := [name for name in wanted if name not in attributes]:
         raise DataError(f"glTF: the primitive of splats lacks the attributes {', '.join(missing)}")
     count = accessor_count(root, attributes["POSITION"])
@@ -143,13 +150,25 @@ def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str
     )  # fmt: skip
 
 
+def in_gltf_axes(splats: Splats) -> Splats:
+    """Splats of our axes in glTF's, and the other way round: exact, signs only."""
+    arrays = numpy_of(splats, splats.sh_degree)
+    return to_splats(
+        arrays["means"] * np.array(AXES, np.float32), arrays["quats_wxyz"] * quat_signs(AXES), arrays["log_scales"],
+        arrays["logit_opacities"], arrays["sh0"], arrays["shN"] * sh_signs(AXES, splats.sh_degree)[:, None],
+        antialias=splats.antialias,
+    )  # fmt: skip
+
+
 def _rest_names(attributes: dict[str, Any]) -> list[str]:
     """Names of the harmonics above degree 0, in order; DataError for a degree with gaps."""
-    present = {name for name in attributes if name.startswith(f"{EXTENSION}:SH_DEGREE_") and name != _harmonic(0, 0)}
+    present = {
+        name for name in attributes if name.startswith(f"{EXTENSION}:SH_DEGREE_") and name != harmonic_name(0, 0)
+    }
     names: list[str] = []
     while len(names) < len(present):
         band = int((len(names) + 1) ** 0.5)
-        whole_band = [_harmonic(band, n) for n in range(2 * band + 1)]
+        whole_band = [harmonic_name(band, n) for n in range(2 * band + 1)]
         if band > 3 or not present.issuperset(whole_band):
             odd = sorted(present - set(names))
             raise DataError(f"glTF: harmonics are not whole degrees from 1 to 3: {', '.join(odd)[:200]}")
@@ -157,7 +176,8 @@ def _rest_names(attributes: dict[str, Any]) -> list[str]:
     return names
 
 
-def _harmonic(degree: int, n: int) -> str:
+def harmonic_name(degree: int, n: int) -> str:
+    """Name of the attribute of one coefficient, n from 0 to 2 degree."""
     return f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{n}"
 
 

@@ -100,7 +100,7 @@ def test_nan_is_not_written(tmp_path: Path, name: str) -> None:
 
 
 def test_knobs_trade_bytes_for_fidelity() -> None:
-    splats = make_splats(2000, 2)
+    splats = make_splats(600, 2)
     whole = {name: len(data) for name, data in SOG.parts(splats, WriteOptions()).items()}
     for knob, value, parts in [
         ("palette", 100, ["shN_centroids.webp"]),
