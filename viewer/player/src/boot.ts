@@ -12,7 +12,8 @@ function show(text: string): void {
 
 async function boot(): Promise<void> {
   if (typeof DecompressionStream === "undefined") {
-    show("This browser is too old for this page: it needs one from 2023 or later (Safari 16.4, Chrome 103, Firefox 113).");
+    const need = "one from 2023 or later (Safari 16.4, Chrome 103, Firefox 113)";
+    show(`This browser is too old for this page: it needs ${need}.`);
     return;
   }
   const code = document.getElementById("code") as HTMLElement;

@@ -10,6 +10,7 @@ const KEY_ZOOM = 1.4;
 const WHEEL_ZOOM = 0.0012;
 const GLIDE_PER_S = 6;
 const RESET_S = 0.45;
+const HELD_KEYS = /^(Arrow(Left|Right|Up|Down)|Key[WASDQE]|Equal|Minus|Numpad(Add|Subtract)|Shift(Left|Right))$/;
 
 export class Controls {
   mode: Mode = "orbit";
@@ -157,7 +158,7 @@ export class Controls {
 
   private key(e: KeyboardEvent): void {
     if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
-    if (/^(Arrow(Left|Right|Up|Down)|Key[WASDQE]|Equal|Minus|NumpadAdd|NumpadSubtract|Shift(Left|Right))$/.test(e.code)) {
+    if (HELD_KEYS.test(e.code)) {
       if (!e.code.startsWith("Shift")) e.preventDefault();
       this.keys.add(e.code);
       this.reset = undefined;

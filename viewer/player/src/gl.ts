@@ -33,7 +33,14 @@ export function uniformsOf(gl: GL, program: WebGLProgram): Record<string, WebGLU
 }
 
 /** A texture without filtering at a unit, `layers` 0 for a plain one. */
-export function makeTexture(gl: GL, place: number, format: number, width: number, rows: number, layers = 0): WebGLTexture {
+export function makeTexture(
+  gl: GL,
+  place: number,
+  format: number,
+  width: number,
+  rows: number,
+  layers = 0,
+): WebGLTexture {
   const target = layers ? gl.TEXTURE_2D_ARRAY : gl.TEXTURE_2D;
   const texture = gl.createTexture();
   gl.activeTexture(gl.TEXTURE0 + place);

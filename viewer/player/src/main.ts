@@ -16,8 +16,8 @@ interface Meta {
 }
 
 const NO_WEBGL =
-  "This scene needs WebGL 2, which this browser does not offer: it may be switched off, or the graphics driver blocked. " +
-  "Another browser, or one with hardware acceleration switched on, will show it.";
+  "This scene needs WebGL 2, which this browser does not offer: it may be switched off, or the graphics driver " +
+  "blocked. Another browser, or one with hardware acceleration switched on, will show it.";
 const LOST =
   "The browser took the graphics memory away from this page, as phones do when it runs short. Load the page again; " +
   "closing other tabs helps.";

@@ -3,14 +3,14 @@
 import type { Vec3, View } from "./camera";
 import { type GL, makeProgram, makeTexture, uniformsOf } from "./gl";
 import type { SceneData } from "./messages";
-import { COVER_VERTEX, SPLAT_FRAGMENT, SPLAT_VERTEX, colorFragment } from "./shaders";
+import { BATCH, COVER_VERTEX, SPLAT_FRAGMENT, SPLAT_VERTEX, colorFragment } from "./shaders";
 import { ROW } from "./spz";
 
 /** Splats nearer than this to the camera plane are not drawn, in world units (sparse3d/conventions.py). */
 export const NEAR = 0.01;
 /** The projection's Jacobian is taken inside this multiple of the field of view. */
 const FOV_CLAMP = 1.3;
-const UNIT = { shape: 0, base: 1, sh: 2, color: 3 };
+const UNIT = { shape: 0, base: 1, sh: 2, color: 3, order: 4 };
 
 /** Where one view goes: lower left corner in the target. */
 export interface Eye {
@@ -31,7 +31,6 @@ interface Loaded {
 export class Renderer {
   private readonly splats: WebGLProgram;
   private readonly splatAt: Record<string, WebGLUniformLocation | null>;
-  private readonly order: WebGLBuffer;
   private readonly squares: WebGLVertexArrayObject;
   private readonly nothing: WebGLVertexArrayObject;
   private visible = 0;
@@ -44,12 +43,11 @@ export class Renderer {
     this.splatAt = uniformsOf(gl, this.splats);
     this.nothing = gl.createVertexArray();
     this.squares = gl.createVertexArray();
-    this.order = gl.createBuffer();
     gl.bindVertexArray(this.squares);
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.order);
-    gl.enableVertexAttribArray(0);
-    gl.vertexAttribIPointer(0, 1, gl.UNSIGNED_INT, 0, 0);
-    gl.vertexAttribDivisor(0, 1);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+    const square = [0, 1, 2, 2, 1, 3];
+    const corners = Uint16Array.from({ length: 6 * BATCH }, (_, i) => 4 * Math.floor(i / 6) + square[i % 6]);
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, corners, gl.STATIC_DRAW);
     gl.disable(gl.DEPTH_TEST);
     gl.disable(gl.CULL_FACE);
     gl.disable(gl.DITHER);
@@ -75,6 +73,7 @@ export class Renderer {
       const size = [ROW, rows, layers] as const;
       gl.texSubImage3D(gl.TEXTURE_2D_ARRAY, 0, 0, 0, 0, ...size, gl.RGBA_INTEGER, gl.UNSIGNED_INT, words);
     }
+    makeTexture(gl, UNIT.order, gl.R32UI, ROW, rows);
     const color = makeTexture(gl, UNIT.color, gl.R32UI, ROW, rows);
     const target = gl.createFramebuffer();
     gl.bindFramebuffer(gl.FRAMEBUFFER, target);
@@ -90,11 +89,11 @@ export class Renderer {
     this.scene = { colors, colorAt: uniformsOf(gl, colors), target, rows, unit, antialias };
   }
 
-  /** What to draw, the farthest first. */
+  /** What to draw, the farthest first; `order` is as long as the textures are large. */
   setOrder(order: Uint32Array<ArrayBuffer>, visible: number): void {
     const { gl } = this;
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.order);
-    gl.bufferData(gl.ARRAY_BUFFER, order.subarray(0, visible), gl.DYNAMIC_DRAW);
+    gl.activeTexture(gl.TEXTURE0 + UNIT.order);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, ROW, Math.ceil(visible / ROW), gl.RED_INTEGER, gl.UNSIGNED_INT, order);
     this.visible = visible;
   }
 
@@ -111,7 +110,7 @@ export class Renderer {
     for (const eye of eyes) {
       gl.viewport(eye.x, eye.y, eye.view.width, eye.view.height);
       this.setView(eye.view, scene);
-      gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.visible);
+      gl.drawElementsInstanced(gl.TRIANGLES, 6 * BATCH, gl.UNSIGNED_SHORT, 0, Math.ceil(this.visible / BATCH));
     }
     gl.disable(gl.BLEND);
   }
@@ -138,6 +137,8 @@ export class Renderer {
     gl.uniform1i(at.uShape, UNIT.shape);
     gl.uniform1i(at.uBase, UNIT.base);
     gl.uniform1i(at.uColor, UNIT.color);
+    gl.uniform1i(at.uOrder, UNIT.order);
+    gl.uniform1ui(at.uVisible, this.visible);
     gl.uniformMatrix3fv(at.uRotation, true, view.rotation.flat());
     gl.uniform3fv(at.uTranslation, view.translation);
     gl.uniform4f(at.uFocal, fx, fy, cx, cy);

@@ -37,7 +37,8 @@ export class Pace {
     // The first one waits for the driver to compile its programs and says nothing about the next.
     if (this.seen++ === 0) return;
     const whole = ms / (scale * scale);
-    this.cost = this.cost === undefined ? whole : this.cost + 0.5 * (whole - this.cost);
+// A slow one may have waited for others; a fast one cannot be by chance.
+    this.cost = whole < (this.cost ?? Infinity) ? whole : this.cost! + 0.5 * (whole - this.cost!);
   }
 
   /** Factor on both sides of a picture of so many pixels, at most 1. */

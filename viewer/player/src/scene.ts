@@ -5,6 +5,7 @@ import type { View } from "./camera";
 import type { FromWorker, SceneData, ToWorker } from "./messages";
 import { feed } from "./payload";
 import { NEAR } from "./renderer";
+import { ROW } from "./spz";
 
 type Sorted = (order: Uint32Array<ArrayBuffer>, visible: number) => void;
 
@@ -58,7 +59,7 @@ export class SceneWorker {
     if (message.kind === "taken") this.taken?.();
     else if (message.kind === "failed") this.fail(new Error(message.reason));
     else if (message.kind === "scene") {
-      this.order = new Uint32Array(message.scene.header.count);
+      this.order = new Uint32Array(message.scene.rows * ROW);
       this.finish?.(message.scene);
     } else {
       const { sorted } = this;

@@ -76,6 +76,9 @@ ${terms.join("\n")}
 `;
 }
 
+/** Squares an instance: an instance of one square each costs some drivers more than the square. */
+export const BATCH = 1024;
+
 /** One corner of the square around the ellipse where alpha reaches 1/255. */
 export const SPLAT_VERTEX = `${COMMON}
 uniform usampler2D uShape;
@@ -89,7 +92,8 @@ uniform vec4 uLimits;
 uniform float uUnit;
 uniform float uNear;
 uniform bool uAntialias;
-layout(location = 0) in uint aIndex;
+uniform usampler2D uOrder;
+uniform uint uVisible;
 out vec2 vOffset;
 flat out vec4 vColor;
 
@@ -119,7 +123,9 @@ vec4 quaternionOf(uint w) {
 
 void main() {
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0);
-  ivec2 at = texelOf(aIndex);
+  uint slot = uint(gl_InstanceID) * ${BATCH}u + uint(gl_VertexID >> 2);
+  if (slot >= uVisible) return;
+  ivec2 at = texelOf(texelFetch(uOrder, texelOf(slot), 0).r);
   uvec4 w = texelFetch(uShape, at, 0);
   vec3 p = uRotation * placeOf(w, uUnit) + uTranslation;
   if (!(p.z >= uNear)) return;

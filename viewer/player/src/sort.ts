@@ -21,8 +21,8 @@ export class DepthSorter {
   }
 
   /**
-   * Fills `order` with the splats whose depth (x, y, z) . p + offset is at least `near`, the farthest first and of equal
-   * ones the later first, as the CPU renderer has it; returns their number. `order` holds as many as there are splats.
+   * Fills `order` with the splats whose depth (x, y, z) . p + offset is at least `near`, the farthest first and of
+   * equal ones the later first, as the CPU renderer has it; returns their number. `order` has room for all splats.
    */
   sort(x: number, y: number, z: number, offset: number, near: number, order: Uint32Array): number {
     const { positions, depth, pattern, half, low, high } = this;

@@ -105,7 +105,13 @@ export function pack(bytes: Uint8Array): Packed {
 }
 
 /** Byte b of splat i goes to layer b / 16, texel i, byte b % 16. */
-function shLayers(sh: Uint8Array, count: number, rest: number, layers: number, texels: number): Uint8Array<ArrayBuffer> {
+function shLayers(
+  sh: Uint8Array,
+  count: number,
+  rest: number,
+  layers: number,
+  texels: number,
+): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(16 * texels * layers);
   for (let layer = 0; layer < layers; layer++) {
     const first = 16 * layer;

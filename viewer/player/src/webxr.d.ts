@@ -25,7 +25,7 @@ interface XRViewport {
   height: number;
 }
 declare class XRWebGLLayer {
-  constructor(session: XRSession, gl: WebGL2RenderingContext, options: { antialias: boolean; depth: boolean; stencil: boolean });
+  constructor(session: XRSession, gl: WebGL2RenderingContext, options: Record<"antialias" | "depth" | "stencil", boolean>);
   readonly framebuffer: WebGLFramebuffer | null;
   getViewport(view: XRView): XRViewport | null;
 }

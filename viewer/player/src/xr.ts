@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stereo in a headset (WebXR, immersive-vr). One order of depths serves both eyes; each eye has its own projection.
-import { type Frame, type Pose, type Vec3, add, axes, dot } from "./camera";
+import { type Frame, type Pose, type Vec3, add, axes, dot, scaled } from "./camera";
 import type { GL } from "./gl";
 import type { Eye, Renderer } from "./renderer";
 import type { SceneWorker } from "./scene";
@@ -21,11 +21,12 @@ export class Room {
     private readonly metre: number,
   ) {
     const [right, , forward] = axes(frame, { ...pose, pitch: 0 });
-    this.side = [right, frame.up, [-forward[0], -forward[1], -forward[2]]];
+    this.side = [right, frame.up, scaled(forward, -1)];
   }
 
   direction(v: Vec3): Vec3 {
-    return add(add([v[0] * this.side[0][0], v[0] * this.side[0][1], v[0] * this.side[0][2]], this.side[1], v[1]), this.side[2], v[2]);
+    const [right, up, back] = this.side;
+    return add(add(scaled(right, v[0]), up, v[1]), back, v[2]);
   }
 
   place(v: Vec3): Vec3 {
@@ -47,7 +48,14 @@ export class Room {
 }
 
 /** Starts a session; `metre`: scene units a metre of the room. Resolves when the viewer has left it. */
-export async function enter(gl: GL, renderer: Renderer, scene: SceneWorker, frame: Frame, pose: Pose, metre: number): Promise<void> {
+export async function enter(
+  gl: GL,
+  renderer: Renderer,
+  scene: SceneWorker,
+  frame: Frame,
+  pose: Pose,
+  metre: number,
+): Promise<void> {
   const session = await (navigator.xr as XRSystem).requestSession("immersive-vr");
   await gl.makeXRCompatible();
   const layer = new XRWebGLLayer(session, gl, { antialias: false, depth: false, stencil: false });

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Pose, type Vec3, add, axes, between, camFromWorld, cross, dot, focalLength, moved, pivot, startPose, turned, viewOf, zoomed } from "../src/camera";
+import { type Pose, type Vec3, add, axes, between, camFromWorld, cross, dot, focalLength } from "../src/camera";
+import { moved, pivot, startPose, turned, viewOf, zoomed } from "../src/camera";
 import { Pace, stillRatio } from "../src/resolution";
 import { Room } from "../src/xr";
 
