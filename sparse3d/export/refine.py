@@ -29,8 +29,9 @@ class RefineConfig:
 
     criterion: the summed blending weight keeps most at once; what a single splat changes (sensitivity) says nothing of
     many that stand in for each other. means, others: the rates at the beginning, as multiples of those that a run ends
-    and begins with; all decay to `final` of that. dropout: share of the run's weight of dropout terms. threads: 0 for
-    one a core.
+    and begins with; all decay to `final` of that. dropout: share of the run's weight of dropout terms.
+    through_steps: through a quantiser, after the rest, with the rates times through_rate: at high rates values jump
+    from step to step of the quantiser, and end worse than plainly rounded ones. threads: 0 for one a core.
     """
 
     steps: int = 1000
@@ -41,14 +42,16 @@ class RefineConfig:
     others: float = 1.0
     final: float = 0.1
     dropout: float = 0.5
+    through_steps: int = 300
+    through_rate: float = 0.2
     threads: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.round_steps < 0 or self.rounds < 1:
+        if min(self.steps, self.round_steps, self.through_steps) < 0 or self.rounds < 1:
             raise UsageError(
-                f"refining: {self.steps} steps, {self.round_steps} a round and {self.rounds} rounds; give 0 or more "
-                "steps and 1 or more rounds"
+                f"refining: {self.steps} steps, {self.round_steps} a round, {self.through_steps} through the quantiser "
+                f"and {self.rounds} rounds; give 0 or more steps and 1 or more rounds"
             )
 
 
@@ -59,13 +62,15 @@ def prune_and_recover(
     cfg: RefineConfig | None = None,
     *,
     quantiser: Quantiser | None = None,
+    quantise_every: int = 1,
     progress: Progress | None = None,
 ) -> Splats:
     """The `count` splats worth most of `splats`, trained on the run's photos to stand in for the rest.
 
     The number falls by the same factor in each of cfg.rounds rounds; what splats are worth is measured anew before each
     of them. Where there are `count` or fewer, the last training alone is done. quantiser: what the file's format makes
-    of splats, through which the last training goes; the result is still unquantised, as the format's writer wants it.
+    of splats, through which cfg.through_steps more go, asked once in `quantise_every` of them; the result is still
+    unquantised, as the format's writer wants it.
     The same bits for any number of threads.
     """
     cfg = cfg or RefineConfig()
@@ -78,7 +83,14 @@ def prune_and_recover(
             raise UsageError(f"pruning to {keep} leaves no splat that any photo shows; give a higher number")
         if keep > count:
             splats = recover(photos, splats, cfg.round_steps, cfg, seed=cfg.seed + number, progress=progress)
-    return recover(photos, splats, cfg.steps, cfg, quantiser=quantiser, seed=cfg.seed + 100, progress=progress)
+    splats = recover(photos, splats, cfg.steps, cfg, seed=cfg.seed + 100, progress=progress)
+    if quantiser is None:
+        return splats
+    gentle = replace(cfg, means=cfg.means * cfg.through_rate, others=cfg.others * cfg.through_rate)
+    return recover(
+        photos, splats, cfg.through_steps, gentle, quantiser=quantiser, quantise_every=quantise_every,
+        seed=cfg.seed + 200, progress=progress,
+    )  # fmt: skip
 
 
 def stages(number: int, count: int, rounds: int) -> list[int]:
