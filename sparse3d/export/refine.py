@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sparse3d.compress.prune import Criterion, prune
+from sparse3d.compress.importance import Importance
+from sparse3d.compress.merge import merge_to
+from sparse3d.compress.prune import Criterion, prune, visible_rows
 from sparse3d.errors import UsageError
 from sparse3d.export.run_photos import RunPhotos
 from sparse3d.splats import Splats
@@ -27,28 +29,34 @@ Progress = Callable[[str, float], None]
 class RefineConfig:
     """steps: of the last round; round_steps: of each round before it. rounds: prunings, each by the same factor.
 
-    criterion: the summed blending weight keeps most at once; what a single splat changes (sensitivity) says nothing of
-    many that stand in for each other. means, others: the rates at the beginning, as multiples of those that a run ends
-    and begins with; all decay to `final` of that. dropout: share of the run's weight of dropout terms. threads: 0 for
-    one a core.
+    merge: splats go by merging with their neighbours, which leaves no holes; else the least worth are left out.
+    criterion: of worth then; the summed blending weight keeps most at once, for what a single splat changes
+    (sensitivity) says nothing of many that stand in for each other. means, others: the rates at the beginning, as
+    multiples of those that a run ends and begins with; all decay to `final` of that. dropout: share of the run's weight
+    of dropout terms.
+    through_steps: through a quantiser, after the rest, with the rates times through_rate: at high rates values jump
+    from step to step of the quantiser, and end worse than plainly rounded ones. threads: 0 for one a core.
     """
 
     steps: int = 1000
     round_steps: int = 300
     rounds: int = 3
+    merge: bool = True
     criterion: Criterion = "contribution"
     means: float = 10.0
     others: float = 1.0
     final: float = 0.1
     dropout: float = 0.5
+    through_steps: int = 300
+    through_rate: float = 0.2
     threads: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.round_steps < 0 or self.rounds < 1:
+        if min(self.steps, self.round_steps, self.through_steps) < 0 or self.rounds < 1:
             raise UsageError(
-                f"refining: {self.steps} steps, {self.round_steps} a round and {self.rounds} rounds; give 0 or more "
-                "steps and 1 or more rounds"
+                f"refining: {self.steps} steps, {self.round_steps} a round, {self.through_steps} through the quantiser "
+                f"and {self.rounds} rounds; give 0 or more steps and 1 or more rounds"
             )
 
 
@@ -59,13 +67,15 @@ def prune_and_recover(
     cfg: RefineConfig | None = None,
     *,
     quantiser: Quantiser | None = None,
+    quantise_every: int = 1,
     progress: Progress | None = None,
 ) -> Splats:
-    """The `count` splats worth most of `splats`, trained on the run's photos to stand in for the rest.
+    """At most `count` splats made of `splats`, trained on the run's photos to stand in for all of them.
 
     The number falls by the same factor in each of cfg.rounds rounds; what splats are worth is measured anew before each
     of them. Where there are `count` or fewer, the last training alone is done. quantiser: what the file's format makes
-    of splats, through which the last training goes; the result is still unquantised, as the format's writer wants it.
+    of splats, through which cfg.through_steps more go, asked once in `quantise_every` of them; the result is still
+    unquantised, as the format's writer wants it.
     The same bits for any number of threads.
     """
     cfg = cfg or RefineConfig()
@@ -73,12 +83,27 @@ def prune_and_recover(
     for number, keep in enumerate(stages(splats.num_splats, count, cfg.rounds)):
         tell(f"pruning to {keep}", 0.0)
         found = photos.importance(splats, seed=cfg.seed + number, progress=lambda f, k=keep: tell(f"pruning to {k}", f))
-        splats = prune(splats, found, keep, cfg.criterion)
+        splats = reduce_to(splats, found, keep, cfg)
         if splats.num_splats == 0:
             raise UsageError(f"pruning to {keep} leaves no splat that any photo shows; give a higher number")
         if keep > count:
             splats = recover(photos, splats, cfg.round_steps, cfg, seed=cfg.seed + number, progress=progress)
-    return recover(photos, splats, cfg.steps, cfg, quantiser=quantiser, seed=cfg.seed + 100, progress=progress)
+    splats = recover(photos, splats, cfg.steps, cfg, seed=cfg.seed + 100, progress=progress)
+    if quantiser is None:
+        return splats
+    gentle = replace(cfg, means=cfg.means * cfg.through_rate, others=cfg.others * cfg.through_rate)
+    return recover(
+        photos, splats, cfg.through_steps, gentle, quantiser=quantiser, quantise_every=quantise_every,
+        seed=cfg.seed + 200, progress=progress,
+    )  # fmt: skip
+
+
+def reduce_to(splats: Splats, found: Importance, count: int, cfg: RefineConfig) -> Splats:
+    """At most `count` splats, without training: those that no view shows go first, then cfg.merge says how."""
+    if not cfg.merge or count < 1:
+        return prune(splats, found, count, cfg.criterion)
+    visible = visible_rows(found)
+    return merge_to(splats.select(visible), count, found.weight[visible].double().numpy())
 
 
 def stages(number: int, count: int, rounds: int) -> list[int]:
