@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class Points:
     def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Points:
         """The points where the mask [N] holds, or of these rows."""
         columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Points(**{name: None if values is None else values[rows] for name, values in columns.items()})
+        return replace(self, **{name: values[rows] for name, values in columns.items() if values is not None})
 
     def __len__(self) -> int:
         return len(self.xyz)

@@ -38,10 +38,10 @@ class Silhouette:
         """[N] whether each world point [N,3] lies in the mask, or may: off a picture that cuts the object off, all in
         front of the camera may be it."""
         xy, z = self.camera.project(points)
-        inside = (xy >= 0).all(axis=1) & (xy[:, 0] < self.camera.width) & (xy[:, 1] < self.camera.height)
+        column, row = np.floor(xy).T
+        inside = (column >= 0) & (column < self.camera.width) & (row >= 0) & (row < self.camera.height)
         out = np.full(len(points), _border(self.seen).any())
-        column, row = np.floor(xy[inside]).astype(np.int64).T
-        out[inside] = self.mask[row, column]
+        out[inside] = self.mask[row[inside].astype(np.int64), column[inside].astype(np.int64)]
         return (z > 0) & out
 
 
@@ -55,7 +55,7 @@ class Hull:
 
     def contains(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
         """[N] bool for world points [N,3], exactly by the masks, no grid. Points that are not finite are outside."""
-        finite = np.isfinite(points).all(axis=1)
+        finite: NDArray[np.bool_] = np.isfinite(points).all(axis=1)
         points = np.where(finite[:, None], points, 0.0)
         missing = np.zeros(len(points), np.int64)
         for silhouette in self.silhouettes:

@@ -131,8 +131,8 @@ def _cube(hull: Hull) -> tuple[NDArray[np.float64], float]:
         across = np.eye(3) - np.outer(ray, ray)
         left += across
         right += across @ camera.position
-    centre = np.linalg.lstsq(left, right, rcond=None)[0]
-    reach = []
+    centre = np.asarray(np.linalg.lstsq(left, right, rcond=None)[0], np.float64)
+    reach: list[float] = []
     for silhouette in hull.silhouettes:
         camera = silhouette.camera
         xy, z = camera.project(centre[None])
@@ -154,8 +154,8 @@ def _filled(hull: Hull, low: NDArray[np.float64], shape: NDArray[np.int64], cell
         points = origin + cell * cells
         if coarse is not None and near is not None:
             at = np.rint((points - coarse.origin) / coarse.cell).astype(np.int64)
-            wanted = ((at >= 0) & (at < near.shape)).all(axis=1)
-            wanted[wanted] = near[tuple(at[wanted].T)]
+            wanted = np.nonzero(((at >= 0) & (at < near.shape)).all(axis=1))[0]
+            wanted = wanted[near[tuple(at[wanted].T)]]
             cells, points = cells[wanted], points[wanted]
         if len(points):
             held[tuple(cells.T)] = hull.contains(points)
