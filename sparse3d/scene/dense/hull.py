@@ -55,7 +55,7 @@ class Hull:
 
     def contains(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
         """[N] bool for world points [N,3], exactly by the masks, no grid. Points that are not finite are outside."""
-        finite: NDArray[np.bool_] = np.isfinite(points).all(axis=1)
+        finite = np.asarray(np.isfinite(points).all(axis=1))
         points = np.where(finite[:, None], points, 0.0)
         missing = np.zeros(len(points), np.int64)
         for silhouette in self.silhouettes:

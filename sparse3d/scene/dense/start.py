@@ -21,8 +21,6 @@ from sparse3d.scene.records import Points, Scene
 
 # Of all pixels, so many must be matched and confirmed; else the photos are too far apart for dense depth.
 _SURE_MIN = 0.03
-# Fewer triangulated points than this do not tell the range of depths; a hull does, though it is wider.
-_RANGE_MIN = 200
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,12 @@ def dense_start(
     sparse: triangulated points, they give the range of depths. given: the user's own metric depth, which fills what
     was not matched. From the training photos only.
 
-    Where masks (or alpha channels) show an object, its visual hull gives the range of depths, what lies outside is left
-    out, and points of the hull stand where nothing was matched; then there is a start however little matches.
+    Where masks (or alpha channels) show an object, what lies outside its visual hull is left out, and points of the
+    hull stand where nothing was matched; then there is a start however little matches.
     """
     hull = scene_hull(scene)
     shell = None if hull is None else hull_points(hull, {s.index: scene.images.rgb8(s.index) for s in hull.silhouettes})
-    few = sparse is None or len(sparse) < _RANGE_MIN
-    matches = match_photos(scene, shell if few and shell is not None else sparse, progress=progress)
+    matches = match_photos(scene, sparse, progress=progress)
     maps = depth_maps(matches)
     maps = {index: completed(found, given.get(index) if given else None) for index, found in maps.items()}
     if hull is not None:
