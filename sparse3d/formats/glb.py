@@ -14,6 +14,7 @@ import io
 from typing import BinaryIO
 
 import torch
+from torch import Tensor
 
 from sparse3d.errors import DataError
 from sparse3d.formats.checks import remaining_bytes
@@ -56,6 +57,9 @@ class Glb:
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         return self.read(io.BytesIO(self._glb(splats, opts)))
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return torch.arange(splats.num_splats)
 
     def _glb(self, splats: Splats, opts: WriteOptions) -> bytes:
         bits = int(knob_value(self, opts, "glb_bits") or 32)

@@ -13,6 +13,8 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
+from torch import Tensor
+
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
@@ -56,6 +58,9 @@ class Sog:
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         return splats_from_sog(self._data(splats, opts))
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return morton_order(splats.means)
 
     def parts(self, splats: Splats, opts: WriteOptions) -> dict[str, bytes]:
         """The files of a bundle or folder by name; for rate control: their lengths are the sizes of the parts."""

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
@@ -71,6 +72,9 @@ class Spz:
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         """In the order of the file, which is not that of `splats`."""
         return bits.unpack(_pack(self, splats, opts).packed)
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return morton_order(splats.means)
 
 
 @dataclass(frozen=True)
