@@ -84,17 +84,28 @@ def main(words: Sequence[str]) -> int:
 def run(options: Options, source: Path, out: Path) -> int:
     """Check what was asked, write, and print the report."""
     target = target_of(options)
-    from sparse3d.export.job import coder_for, export_file
-
     _check_out(options, out)
-    coder_for(out, target)
+    if options.lod and options.sweep is not None:
+        raise UsageError("--sweep draws files of one level; leave out --lod")
+    from sparse3d.export.job import coder_for, export_file
+    from sparse3d.export.lod import export_lod
+
+    if not options.lod:
+        coder_for(out, target)
     if not source.exists():
         raise DataError(f"{source}: there is no such file or folder")
     from sparse3d.kernels import cpu
 
     cpu.set_threads(options.threads)
     with Bar(f"exporting {out.name}") as bar:
-        result = export_file(source, out, target, scene=options.scene, tell=lambda what, f: bar.show(f, what))
+
+        def tell(what: str, fraction: float | None) -> None:
+            bar.show(fraction, what)
+
+        if options.lod:
+            result = export_lod(source, out, target, scene=options.scene, tell=tell)
+        else:
+            result = export_file(source, out, target, scene=options.scene, plot=options.sweep, tell=tell)
     _print(result, options.json)
     return 0
 
@@ -129,9 +140,18 @@ def with_json_path(words: Sequence[str]) -> list[str]:
 def _check_out(options: Options, out: Path) -> None:
     if options.spz_version is not None and not out.name.lower().endswith(".spz"):
         raise UsageError(f"--spz-version is for .spz files, OUT is {out.name}")
+    if options.lod:
+        if out.is_file() or (out.is_dir() and any(out.iterdir())):
+            _refuse_unless_overwritten(options, out)
+        return
     if out.is_dir():
-        raise UsageError(f"{out}: is a folder; OUT is the file to write, as phone.spz")
-    if out.exists() and not options.overwrite:
+        raise UsageError(f"{out}: is a folder; OUT is the file to write, as phone.spz (or a folder with --lod)")
+    if out.exists():
+        _refuse_unless_overwritten(options, out)
+
+
+def _refuse_unless_overwritten(options: Options, out: Path) -> None:
+    if not options.overwrite:
         raise UsageError(f"{out}: exists; add --overwrite to replace it, or choose another OUT")
 
 

@@ -17,14 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparse3d.compress.importance import Importance
 from sparse3d.compress.merge import merge_to
 from sparse3d.compress.prune import keep_most, visible_rows
 from sparse3d.compress.sh_cut import sh_effect
 from sparse3d.errors import UsageError
 from sparse3d.export.coder import Coder
 from sparse3d.export.judge import Judge
-from sparse3d.export.recipes import Recipe, cut, finer, finest, has_finer, recipes_for, used_degree
+from sparse3d.export.recipes import Recipe, coarser, cut, finer, finest, has_finer, recipes_for, used_degree
 from sparse3d.export.refine import RefineConfig, prune_and_recover, recover
 from sparse3d.export.source import Source, spread
 from sparse3d.export.targets import Target
@@ -71,6 +70,7 @@ class Fit:
     def __init__(self, source: Source, coder: Coder, target: Target, tell: Tell | None = None) -> None:
         self._source, self._coder, self._target = source, coder, target
         self._tell: Tell = tell or (lambda what, fraction: None)
+        self._by_degree: dict[int, Splats] = {}
         self._degree = min(used_degree(source.splats), coder.degree(source.splats))
         if target.refine == "on" and source.photos is None:
             raise UsageError(f"--refine on needs photos to train on, but {source.without}")
@@ -91,10 +91,10 @@ class Fit:
 
         Raises UsageError where no file is that small, naming the smallest.
         """
-        self._check_possible(size)
         full = self._finest(size)
         if full is not None:
             return full
+        self._check_possible(size)
         trial = self._choose(size)
         made = None
         for _ in range(3):
@@ -103,7 +103,11 @@ class Fit:
                 break
             trial = replace(trial, count=max(trial.count + 1, int(trial.count * _AIM_TRAINED * size / made.size)))
         assert made is not None
-        return made
+        if made.size <= size:
+            return made
+        # One splat of the recipe is too large: without harmonics it is not.
+        splats, _ = cut(made.splats, None, Recipe(0))
+        return self._fitted(splats.select(self._rows_for(splats, Recipe(0), size)), Recipe(0))
 
     def finest_file(self) -> Fitted:
         """The most faithful file of all splats (of the target's number of them)."""
@@ -117,7 +121,8 @@ class Fit:
     # What is possible.
 
     def _check_possible(self, size: int) -> None:
-        best = self._source.splats.select(keep_most(self._found.weight, 1))
+        visible, weight = self._visible
+        best = visible.select(keep_most(weight, 1))
         splats, _ = cut(best, None, Recipe(0))
         least = self._coder.size(splats, self._coder.options({}, 0))
         if size < least:
@@ -140,18 +145,19 @@ class Fit:
     # What is known of the source.
 
     @cached_property
-    def _found(self) -> Importance:
-        return self._source.importance(
-            self._source.splats, seed=self._target.seed, progress=lambda f: self._tell("measuring the splats", f)
-        )
-
-    @cached_property
     def _visible(self) -> tuple[Splats, Tensor]:
         """The splats that a view shows, and their summed blending weights."""
-        rows = visible_rows(self._found)
+        found = self._source.weights(self._source.splats, lambda f: self._tell("measuring the splats", f))
+        rows = visible_rows(found)
         if not len(rows):
             rows = torch.arange(self._source.splats.num_splats)
-        return self._source.splats.select(rows), self._found.weight[rows]
+        return self._source.splats.select(rows), found.weight[rows]
+
+    def _of_degree(self, degree: int) -> Splats:
+        """The visible splats with harmonics up to `degree`, base colours mended."""
+        if degree not in self._by_degree:
+            self._by_degree[degree] = self._cut(self._visible[0], Recipe(degree))[0]
+        return self._by_degree[degree]
 
     @cached_property
     def _judge(self) -> Judge:
@@ -182,6 +188,19 @@ class Fit:
                 break
             best = trial
         assert best is not None
+        if best.count < most:
+            best = self._coarser(best, size)
+        return best
+
+    def _coarser(self, best: _Trial, size: int) -> _Trial:
+        """The trial with fewer bits a splat and more splats, where that is better."""
+        most = self._cap(self._visible[0].num_splats)
+        for recipe in coarser(self._coder.format, best.recipe, self._reduced(best.count)):
+            self._tell(f"trying {recipe}", None)
+            trial = self._tried(recipe, min(most, int(1.12 * best.count)), size)
+            if trial.psnr < best.psnr:
+                break
+            best = trial
         return best
 
     def _tried(self, recipe: Recipe, count: int, size: int) -> _Trial:
@@ -214,25 +233,27 @@ class Fit:
             through_steps=round(cfg.through_steps * share),
         )  # fmt: skip
 
-    def _reduced(self, count: int) -> Splats:
-        visible, weight = self._visible
-        if count >= visible.num_splats:
-            return visible
+    def _reduced(self, count: int, degree: int | None = None) -> Splats:
+        """At most `count` of the visible splats, merged; of their own degree of harmonics or of a lower one."""
+        splats = self._visible[0] if degree is None else self._of_degree(degree)
+        if count >= splats.num_splats:
+            return splats
         self._tell(f"merging to {count:,} splats", None)
-        return merge_to(visible, count, weight.double().numpy())
+        return merge_to(splats, count, self._visible[1].double().numpy())
 
     def _made(self, recipe: Recipe, count: int, steps: int | None) -> tuple[Splats, Tensor, int]:
         """`count` splats, trained (`steps`, None: all that the target asks for) where it may be, with the recipe's
         harmonics; which of these may be other than 0; and the steps."""
         photos = self._source.photos
         if photos is None or not self._trains(count):
-            return (*self._cut(self._reduced(count), recipe), 0)
+            return (*self._cut(self._reduced(count, recipe.degree), recipe), 0)
         cfg = self._config()
         if steps is not None:
             steps = min(steps, cfg.steps)
-            splats = recover(photos, self._reduced(count), steps, cfg, seed=cfg.seed, progress=self._tell)
+            reduced = self._reduced(count, recipe.degree)
+            splats = recover(photos, reduced, steps, cfg, seed=cfg.seed, progress=self._tell)
         else:
-            splats = prune_and_recover(photos, self._visible[0], count, cfg, progress=self._tell)
+            splats = prune_and_recover(photos, self._of_degree(recipe.degree), count, cfg, progress=self._tell)
             steps = cfg.steps + (cfg.rounds - 1) * cfg.round_steps * (count < self._visible[0].num_splats)
         return (*self._cut(splats, recipe), steps)
 
@@ -285,7 +306,7 @@ class Fit:
         found = self._coder.size(splats, opts)
         if found <= size:
             return torch.arange(count)
-        worth = self._source.importance(splats, seed=self._target.seed).weight
+        worth = self._source.weights(splats).weight
         fits, too_many = 0, count
         each = found / count
         guess, rows = int(0.996 * size / each), torch.zeros(0, dtype=torch.int64)

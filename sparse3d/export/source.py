@@ -46,15 +46,11 @@ class Source:
     found: str
     background: Tensor
 
-    def importance(
-        self, splats: Splats, *, seed: int = 0, progress: Callable[[float], None] | None = None
-    ) -> Importance:
-        """Of `splats` in the training photos' views, else in `cameras`."""
-        if self.photos is not None:
-            return self.photos.importance(splats, seed=seed, progress=progress)
+    def weights(self, splats: Splats, progress: Callable[[float], None] | None = None) -> Importance:
+        """What `splats` weigh in the views of `cameras`; the measures that need probes are not taken."""
         return importance(
-            splats, self.cameras, background=self.background, probes=2, seed=seed, progress=progress
-        )  # fmt: skip
+            splats, self.cameras, background=self.background, probes=0, backend=self.backend, progress=progress
+        )
 
     @property
     def backend(self) -> str | None:
