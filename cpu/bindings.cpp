@@ -7,6 +7,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "cpu/bindings_compress.h"
 #include "cpu/bindings_mvs.h"
 #include "cpu/calibrate.h"
 #include "cpu/photometric.h"
@@ -207,4 +208,5 @@ NB_MODULE(S3D_MODULE_NAME, m) {
       nb::arg("v_image").none());
 
   bind_mvs(m);
+  bind_compress(m);
 }

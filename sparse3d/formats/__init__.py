@@ -9,19 +9,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparse3d.errors import DataError, UsageError
+from sparse3d.formats import compressed_ply as _compressed_ply
+from sparse3d.formats import glb as _glb
+from sparse3d.formats import glb_spz as _glb_spz
+from sparse3d.formats import html as _html
+from sparse3d.formats import ksplat as _ksplat
 from sparse3d.formats import ply as _ply
+from sparse3d.formats import sog as _sog
+from sparse3d.formats import splat as _splat
+from sparse3d.formats import spz as _spz
 from sparse3d.formats.atomic import atomic_file
-from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Limits, WriteOptions
+from sparse3d.formats.folder import find_folder_format, folder_formats
+from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, WriteOptions, check_options
 from sparse3d.formats.point_ply import PointCloud, read_points
 from sparse3d.splats import Splats
 
 __all__ = [
     "FORMATS",
     "Format",
+    "Knob",
     "Limits",
     "PointCloud",
     "WriteOptions",
     "atomic_file",
+    "check_options",
     "find_format",
     "format_for_suffix",
     "read",
@@ -29,24 +40,20 @@ __all__ = [
     "write",
 ]
 # Importing a format's module registers it; naming them here keeps the list of formats in one place.
-_MODULES = (_ply,)
-
-# Beginnings of files that users have and this version does not read yet: named in the error instead of "unknown".
-_OTHERS = (
-    (b"NGSP", "an SPZ file (version 4)"),
-    (b"\x1f\x8b", "gzip data (perhaps an SPZ file)"),
-    (b"PK\x03\x04", "a zip archive (perhaps SOG)"),
-    (b"glTF", "a binary glTF file"),
-    (b"KSPLAT", "a KSPLAT file"),
-)
+_MODULES = (_ply, _compressed_ply, _splat, _spz, _ksplat, _sog, _glb, _glb_spz, _html)
 
 
 def read(path: Path) -> Splats:
-    """Splats of a file of any registered format. Raises DataError with the path for whatever is wrong with it."""
+    """Splats of a file of any registered format, or of a folder with an index (SOG: meta.json, by either name).
+
+    Raises DataError with the path for whatever is wrong with it.
+    """
     path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; give a file of splats ({', '.join(_suffixes())})")
     try:
+        if (folder_format := find_folder_format(path)) is not None:
+            return folder_format.read_folder(path if path.is_dir() else path.parent)
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder; give a file of splats ({', '.join(_suffixes())})")
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
             file.seek(0)
@@ -64,12 +71,19 @@ def read(path: Path) -> Splats:
 def write(path: Path, splats: Splats, opts: WriteOptions | None = None) -> tuple[str, ...]:
     """Write atomically in the format of the suffix; returns notes on what the format could not keep.
 
-    Raises UsageError for a suffix of no format, DiskFullError with the earlier file still whole.
+    A path that ends in `meta.json` writes that file and its images into its folder (SOG), meta.json last.
+    Raises UsageError for a suffix of no format, of one that is only read, and for options that the format does not
+    know; DiskFullError with the earlier file still whole.
     """
     path = Path(path)
-    chosen = format_for_suffix(path)
+    opts = opts or WriteOptions()
+    folder_format = next((fmt for fmt in folder_formats() if fmt.folder_index == path.name), None)
+    chosen = folder_format or format_for_suffix(path)
+    check_options(chosen, opts)
+    if folder_format is not None:
+        return folder_format.write_folder(path.parent, splats, opts)
     with atomic_file(path) as file:
-        return chosen.write(file, splats, opts or WriteOptions())
+        return chosen.write(file, splats, opts)
 
 
 def find_format(head: bytes, path: Path) -> Format:
@@ -79,12 +93,11 @@ def find_format(head: bytes, path: Path) -> Format:
     for candidate in FORMATS:
         if candidate.sniff(head):
             return candidate
-    looks = next((what for magic, what in _OTHERS if head.startswith(magic)), None)
-    if head.startswith((b"ply\n", b"ply\r\n")):
-        looks = "a compressed PLY (packed vertices)"
+    # Without a magic number the name is all there is to go by.
+    for candidate in FORMATS:
+        if not candidate.limits.has_magic and path.name.lower().endswith(candidate.suffixes):
+            return candidate
     known = f"known formats: {', '.join(FORMATS.names())}"
-    if looks:
-        raise DataError(f"{path}: is {looks}, which this version does not read; {known}")
     raise DataError(f"{path}: is not a file of splats (it begins with {head[:8]!r}); {known}")
 
 

@@ -11,19 +11,23 @@ antialias flag is the comment line `SplatRenderMode: mip`, Brush's spelling, whi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError
-from sparse3d.formats.format import Limits, WriteOptions, register
+from sparse3d.formats.checks import in_blocks
+from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
 from sparse3d.formats.ply_header import PlyHeader, read_header, read_vertices
 from sparse3d.splats import Splats, num_sh_rest
 
-_ANTIALIAS = "SplatRenderMode: mip"
+ANTIALIAS_COMMENT = "SplatRenderMode: mip"
 # A 2DGS file has two scales; the third becomes this fraction of the smaller one: flat, but finite in every kernel.
 _FLAT = math.log(1e-4)
 _REST_COUNTS = {3 * num_sh_rest(degree): degree for degree in range(5)}
@@ -34,8 +38,10 @@ class Ply:
     """Plain splat PLY, lossless."""
 
     name = "ply"
-    suffixes = (".ply",)
+    suffixes: tuple[str, ...] = (".ply",)
     limits = Limits(lossy=False, max_sh_degree=4)
+    knobs: tuple[Knob, ...] = ()
+    versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:
         # A compressed PLY (chunks and packed vertices) is another format with the same magic.
@@ -46,27 +52,32 @@ class Ply:
         return splats_from_vertices(header, read_vertices(_checked(file, header), header))
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
-        degree = splats.sh_degree if opts.sh_degree is None else min(opts.sh_degree, splats.sh_degree)
-        table = _table(splats, num_sh_rest(degree))
+        degree = kept_degree(self, splats, opts)
         names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
         names += [f"f_rest_{i}" for i in range(3 * num_sh_rest(degree))]
         names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
         lines = ["ply", "format binary_little_endian 1.0"]
-        lines += [f"comment {_ANTIALIAS}"] if splats.antialias else []
+        lines += [f"comment {ANTIALIAS_COMMENT}"] if splats.antialias else []
         lines += [f"element vertex {splats.num_splats}", *(f"property float {name}" for name in names), "end_header"]
         file.write(("\n".join(lines) + "\n").encode("ascii"))
-        file.write(table.tobytes())
-        if degree == splats.sh_degree:
-            return ()
-        return (f"spherical harmonics above degree {degree} were dropped (the splats have degree {splats.sh_degree})",)
+        for table in _tables(splats, num_sh_rest(degree)):
+            file.write(table.tobytes())
+        return degree_note(self, splats, opts)
+
+    def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
+        """Plain PLY loses nothing but the harmonics above the degree asked for."""
+        return replace(splats, shN=splats.shN[:, : num_sh_rest(kept_degree(self, splats, opts))].contiguous())
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return torch.arange(splats.num_splats)
 
 
 def _checked(file: BinaryIO, header: PlyHeader) -> BinaryIO:
     """Refuse, before the data is read, a PLY that holds no splats, with the reason."""
     vertex = header.element("vertex")
     names = {name for name, _ in vertex.properties} if vertex else set()
-    if "packed_position" in names or header.element("chunk"):
-        raise DataError("compressed PLY (packed vertices) is not read by this version; save it as a plain PLY")
+    if "packed_position" in names:
+        raise DataError("PLY has packed vertices but no element 'chunk', which their bounds are in")
     wanted = ["x", "y", "z", "opacity", "scale_0", "scale_1", "rot_0", "rot_1", "rot_2", "rot_3"]
     missing = [name for name in wanted if name not in names]
     if vertex and {"x", "y", "z"} <= names and len(missing) == len(wanted) - 3:
@@ -100,11 +111,12 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> Splat
         logit_opacities=_tensor(_not_nan(_columns(vertices, ["opacity"])[:, 0], "opacity", None)),
         sh0=_tensor(_finite(_base_colour(vertices), "f_dc")[:, None, :]),
         shN=_tensor(_finite(shN, "f_rest")),
-        antialias=_is_antialiased(header.comments),
+        antialias=is_antialiased(header.comments),
     )
 
 
-def _is_antialiased(comments: tuple[str, ...]) -> bool:
+def is_antialiased(comments: tuple[str, ...]) -> bool:
+    """Whether comments of a PLY header say that the scene was trained with opacity compensation."""
     known = {
         "splatrendermode: mip": True,
         "splatrendermode: default": False,
@@ -164,14 +176,15 @@ def _tensor(values: NDArray[np.float32]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def _table(splats: Splats, k: int) -> NDArray[np.float32]:
-    """[N, 17 + 3k] float32 little-endian rows in the order of the header."""
-    n = splats.num_splats
+def _tables(splats: Splats, k: int) -> Iterator[NDArray[np.float32]]:
+    """[n, 17 + 3k] float32 little-endian rows in the order of the header, a block of splats at a time."""
     arrays = {name: tensor.detach().to("cpu", torch.float32).numpy() for name, tensor in splats.named()}
-    rest = arrays["shN"][:, :k].transpose(0, 2, 1).reshape(n, 3 * k)
-    parts = [arrays["means"], np.zeros((n, 3), np.float32), arrays["sh0"][:, 0], rest]
-    parts += [arrays["logit_opacities"][:, None], arrays["log_scales"], arrays["quats_wxyz"]]
-    return np.concatenate(parts, axis=1).astype("<f4", copy=False)
+    for rows in in_blocks(splats.num_splats):
+        n = rows.stop - rows.start
+        rest = arrays["shN"][rows, :k].transpose(0, 2, 1).reshape(n, 3 * k)
+        parts = [arrays["means"][rows], np.zeros((n, 3), np.float32), arrays["sh0"][rows, 0], rest]
+        parts += [arrays["logit_opacities"][rows, None], arrays["log_scales"][rows], arrays["quats_wxyz"][rows]]
+        yield np.concatenate(parts, axis=1).astype("<f4", copy=False)
 
 
 def _rest_index(name: str) -> float:

@@ -147,6 +147,33 @@ def read_vertices(file: BinaryIO, header: PlyHeader) -> NDArray[np.void]:
     return _read_binary(file, header, vertex, before, remaining)
 
 
+def read_tables(file: BinaryIO, header: PlyHeader) -> dict[str, NDArray[np.void]]:
+    """Every element of a binary file as a structured array in native byte order; `file` stands at the header's end.
+
+    Raises DataError for ascii, for lists, and where the bytes are not exactly those that the counts say.
+    """
+    if header.encoding == "ascii":
+        raise DataError("PLY: packed values are read from binary files only, this one is ascii")
+    for element in header.elements:
+        if element.row_bytes is None:
+            raise DataError(f"PLY element {element.name!r} holds a list property, which packed splats do not have")
+    needed = sum(element.count * (element.row_bytes or 0) for element in header.elements)
+    remaining = _remaining_bytes(file)
+    if remaining != needed:
+        what = "is cut off" if remaining < needed else "has more bytes than its header says"
+        counts = ", ".join(f"{e.count} of {e.name}" for e in header.elements)
+        raise DataError(f"PLY {what}: {counts} need {needed} bytes after byte {header.num_bytes}, found {remaining}")
+    out = {}
+    for element in header.elements:
+        order = _ENCODINGS[header.encoding]
+        stored = np.dtype([(name, order + (kind or "")) for name, kind in element.properties])
+        data = file.read(element.count * stored.itemsize)
+        if len(data) != element.count * stored.itemsize:
+            raise DataError(f"PLY is cut off: {element.name} has {len(data)} bytes")
+        out[element.name] = np.frombuffer(data, dtype=stored).astype(stored.newbyteorder("="), copy=False)
+    return out
+
+
 def _read_binary(
     file: BinaryIO, header: PlyHeader, vertex: PlyElement, before: tuple[PlyElement, ...], remaining: int
 ) -> NDArray[np.void]:

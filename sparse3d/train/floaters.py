@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.errors import UsageError
-from sparse3d.scene.neighbours import nearest_distances
+from sparse3d.kernels.neighbours import nearest_distances
 from sparse3d.splats import Splats
 from sparse3d.train.density.policy import DensityUpdate
 from sparse3d.train.floater_config import FloaterConfig

@@ -43,6 +43,7 @@ from sparse3d.train.sharpness import Sharpness
 from sparse3d.train.shot_plan import ShotPlan
 from sparse3d.train.shots import Shot
 from sparse3d.train.step import make_step
+from sparse3d.train.straight_through import StraightThrough
 from sparse3d.train.terms.active import ActiveTerms
 from sparse3d.train.terms.term import TermSetup, TermStep
 from sparse3d.train.views import TrainViews, evaluation_background, raster_settings, view_of
@@ -62,6 +63,8 @@ def train(
     depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
     extra_views: Sequence[ExtraView] = (),
     hull: Region | None = None,
+    through: StraightThrough | None = None,
+    parts: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Generator[Event, None, Splats]:
     """Train `splats` on the scene's training photos; yields events and returns the trained splats.
 
@@ -70,10 +73,13 @@ def train(
     ends with Finished("stopped"). slot: gets a copy of the splats at intervals and at the end. run_folder None:
     nothing is written. depth_maps: by index in the scene, extra_views: pictures beside the photos, for the cfg.terms
     that use them; hull: outside of it cfg.floaters removes everything. A resumed run must be given the same ones.
+    through: each step shows the splats as this makes them and updates them as they are. parts: what an earlier run has
+    learned beside the splats (its checkpoint's `extra`).
     Raises DataError without training photos, UsageError where settings differ from the checkpoint's, DivergedError, and
     DiskFullError with the files of before still whole.
     """
-    run = Run(scene, splats, cfg, run_folder, depth_maps, extra_views, hull)
+    run = Run(scene, splats, cfg, run_folder, depth_maps, extra_views, hull, through)
+    run.restore_parts(parts)
     if resume and run_folder is not None and checkpoints.exists(run_folder.path):
         run.restore(checkpoints.load(run_folder.path))
     first_view = run.views.view(0, 1)
@@ -117,6 +123,7 @@ class Run:
         depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
         extra_views: Sequence[ExtraView] = (),
         hull: Region | None = None,
+        through: StraightThrough | None = None,
     ) -> None:
         if not scene.train:
             raise DataError(f"{scene.root}: there is no photo to train on; all are held out or none was found")
@@ -155,6 +162,7 @@ class Run:
         )  # fmt: skip
         self.removal = FloaterRemoval(scene, cfg, depth_maps, hull)
         self.outside = OutsideRemoval(cfg, hull)
+        self.through = through
         self.background = torch.zeros(3)
         self.step = 0
         self.in_step = False
@@ -215,7 +223,8 @@ class Run:
         hyper = AdamHyper(lr=rates, opacity_reg=opacity_reg, scale_reg=scale_reg)
 
         under_way = TermStep(number, progress, photo, view, shot.target, shot.mask, rates)
-        shown = self.terms.before_render(under_way, self.params, self.adam)
+        at = None if self.through is None else self.through.shown(self.params, cfg.antialias)
+        shown = self.terms.before_render(under_way, self.params, self.adam, at)
         self.variance.pull(self.kernels, self.params, shown, self.adam, shot, settings, progress)
         self.sharpness.climb(
             self.kernels, self.params, shown, shot, self.background, settings, cfg.ssim_weight, progress
@@ -229,7 +238,7 @@ class Run:
         refine_pose = photo is not None and self.camera_opt is not None and progress >= cfg.camera_opt.start
         camera_grad = self.kernels.backward_adam(
             self.params, self.adam, hyper, v_image=v.image, v_alpha=v.alpha, v_depth=v.depth,
-            stats=self.stats if wants_stats else None, camera_grad=refine_pose,
+            stats=self.stats if wants_stats else None, camera_grad=refine_pose, at=at,
         )  # fmt: skip
         if self.camera_opt is not None and photo is not None and camera_grad is not None:
             self.camera_opt.step(photo, camera_grad)
@@ -348,6 +357,13 @@ class Run:
                 extra=extra,
             ),
         )
+
+    def restore_parts(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over exposures and poses of an earlier run on the same photos, where this one has them too."""
+        if self.exposure is not None and "exposure.values" in tensors:
+            self.exposure.restore(dict(tensors))
+        if self.camera_opt is not None and "cameras.poses" in tensors:
+            self.camera_opt.restore(dict(tensors))
 
     def restore(self, found: checkpoints.Checkpoint) -> None:
         where = str(self.folder.path) if self.folder is not None else "checkpoint"

@@ -25,9 +25,11 @@ class ActiveTerms:
     def needs_depth(self, progress: float, position: int | None) -> bool:
         return any(term.needs_depth(progress, position) for term in self._terms)
 
-    def before_render(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> dict[str, Tensor]:
-        """The parameters to render."""
-        shown = dict(params)
+    def before_render(
+        self, step: TermStep, params: dict[str, Tensor], adam: AdamState, base: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """The parameters to render: `base` (`params` unless given) as the terms change it."""
+        shown = dict(params if base is None else base)
         for term in self._terms:
             term.before_render(step, params, adam, shown)
         return shown

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Algorithms on tensors that make splats small: palettes, codebooks and orders. Knows no file format."""

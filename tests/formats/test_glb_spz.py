@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SPZ in glTF: what a reader gets, what the JSON promises, and damage to the payload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparse3d import formats
+from sparse3d.errors import DataError
+from sparse3d.formats import FORMATS, WriteOptions
+from sparse3d.formats.glb_container import make_glb, read_glb
+from sparse3d.formats.spz_container import read_container
+from tests.formats.makers import differences, make_splats
+
+
+@pytest.mark.parametrize("degree", [0, 3, 4])
+def test_quantised_is_what_is_read_back(tmp_path: Path, degree: int) -> None:
+    splats = make_splats(degree=degree, antialias=True)
+    notes = formats.write(tmp_path / "a.spz.glb", splats)
+    again, expected = formats.read(tmp_path / "a.spz.glb"), FORMATS["glb-spz"].quantised(splats, WriteOptions())
+    assert len(notes) == (degree == 4)
+    assert again.antialias
+    for (name, a), (_, b) in zip(again.named(), expected.named()):
+        assert torch.equal(a, b), name
+    limits = {"means": 0.01, "rotations": 0.15, "log_scales": 0.04, "opacities": 0.003, "sh0": 0.02, "sh1": 0.04,
+              "sh_rest": 0.07}  # fmt: skip
+    assert {name: d for name, d in differences(again, splats).items() if d > limits[name]} == {}
+
+
+def test_the_payload_is_an_spz_of_version_2(tmp_path: Path) -> None:
+    formats.write(tmp_path / "a.spz.glb", make_splats(9, 1))
+    root, binary = read_glb((tmp_path / "a.spz.glb").read_bytes())
+    name = "KHR_gaussian_splatting_compression_spz_2"
+    assert root["extensionsRequired"] == ["KHR_gaussian_splatting", name]
+    extension = root["meshes"][0]["primitives"][0]["extensions"]["KHR_gaussian_splatting"]
+    assert extension["extensions"] == {name: {"bufferView": 0}}
+    packed = read_container(bytes(binary[: root["bufferViews"][0]["byteLength"]]))
+    assert (packed.version, packed.sh_degree, packed.rotations.shape) == (2, 1, (9, 3))
+    assert all("bufferView" not in accessor for accessor in root["accessors"])
+
+
+def test_a_damaged_payload_is_refused(tmp_path: Path) -> None:
+    formats.write(tmp_path / "a.spz.glb", make_splats(9, 0))
+    root, binary = read_glb((tmp_path / "a.spz.glb").read_bytes())
+    for length in range(0, len(binary) - 8, 3):
+        root["bufferViews"][0]["byteLength"] = length
+        (tmp_path / "b.glb").write_bytes(make_glb(root, bytes(binary)))
+        with pytest.raises(DataError, match=r"b\.glb: "):
+            formats.read(tmp_path / "b.glb")
