@@ -14,8 +14,11 @@ from sparse3d.camera import Camera
 # The values of OpenCV's own sample programs for colour pictures.
 _BLOCK = 5
 _SMALL_JUMP, _LARGE_JUMP = 8 * 3 * _BLOCK**2, 32 * 3 * _BLOCK**2
-# A rectified picture is at most so many times as wide and high as its photo.
-_ENLARGED_MAX = 1.5
+# Rectified pictures are so many times as wide and high as their photos, at the photos' focal length: turned by half
+# the angle between the cameras, a photo covers more.
+_CANVAS = 1.5
+# Cameras that look farther apart than this cannot be rectified: an edge of the photo would lie behind the common plane.
+_ANGLE_MAX_DEG = 60.0
 _DISPARITIES_MAX = 1024
 
 
@@ -28,7 +31,8 @@ def sgbm_depth(
     """
     found = []
     for other, camera in enumerate(cameras):
-        if other != index and np.linalg.norm(camera.position - cameras[index].position) > 1e-9:
+        apart = np.linalg.norm(camera.position - cameras[index].position) > 1e-9
+        if other != index and apart and _angle_deg(cameras[index], camera) <= _ANGLE_MAX_DEG:
             found.append(_pair_depth(cameras[index], camera, photos[index], photos[other], w_far, w_near))
     if not found:
         return np.zeros(photos[index].shape[:2], np.float32)
@@ -47,17 +51,14 @@ def _pair_depth(
     lenses = [_centred(a), _centred(b)]
     size, straight = (a.width, a.height), np.zeros(5)
 
-    def rectified(new_size: tuple[int, int]) -> tuple:
-        return cv2.stereoRectify(
-            lenses[0], straight, lenses[1], straight, size, relative[:3, :3], relative[:3, 3:],
-            flags=cv2.CALIB_ZERO_DISPARITY, alpha=1.0, newImageSize=new_size,
-        )  # fmt: skip
-
-    # Large enough that the whole photo is in it at its own scale.
-    shrunk = rectified(size)[2][0, 0] / a.fx
-    grow = float(np.clip(1.0 / shrunk, 1.0, _ENLARGED_MAX))
-    size_out = (round(a.width * grow), round(a.height * grow))
-    turn_a, turn_b, P_a, P_b = rectified(size_out)[:4]
+    # Each picture around its own middle: cameras that look at one thing would have little in common otherwise.
+    turn_a, turn_b, P_a, P_b = cv2.stereoRectify(
+        lenses[0], straight, lenses[1], straight, size, relative[:3, :3], relative[:3, 3:], flags=0, alpha=-1
+    )[:4]
+    size_out = (round(a.width * _CANVAS), round(a.height * _CANVAS))
+    for P in (P_a, P_b):
+        P[0, 2] += (size_out[0] - a.width) / 2
+        P[1, 2] += (size_out[1] - a.height) / 2
     pictures = []
     for lens, turn, P, photo in ((lenses[0], turn_a, P_a, photo_a), (lenses[1], turn_b, P_b, photo_b)):
         maps = cv2.initUndistortRectifyMap(lens, None, turn, P[:, :3], size_out, cv2.CV_32FC1)
@@ -65,9 +66,10 @@ def _pair_depth(
     upright = abs(P_b[1, 3]) > abs(P_b[0, 3])
     if upright:
         pictures = [np.ascontiguousarray(p.transpose(1, 0, 2)) for p in pictures]
-    # x_a - x_b = scale * w.
-    scale = -float(P_b[1, 3] if upright else P_b[0, 3])
-    ends = sorted((scale * w_far, scale * w_near))
+    # x_a - x_b = scale * w + offset.
+    axis = 1 if upright else 0
+    scale, offset = -float(P_b[axis, 3]), float(P_a[axis, 2] - P_b[axis, 2])
+    ends = sorted((scale * w_far + offset, scale * w_near + offset))
     lowest = int(np.floor(ends[0]))
     count = int(min(-(-(np.ceil(ends[1]) - lowest + 1) // 16) * 16, _DISPARITIES_MAX))
     matcher = cv2.StereoSGBM.create(
@@ -80,19 +82,25 @@ def _pair_depth(
     wide = [cv2.copyMakeBorder(p, 0, 0, margin, margin, cv2.BORDER_CONSTANT) for p in pictures]
     disparity = matcher.compute(*wide)[:, margin:-margin].astype(np.float64) / 16.0
     valid = disparity > lowest - 0.5
-    w = np.where(valid, disparity / scale, 0.0)
+    w = np.where(valid, (disparity - offset) / scale, 0.0)
     if upright:
         w = w.T
     # Every pixel of the photo looks up what was found on its ray.
     u, v = np.meshgrid(np.arange(a.width), np.arange(a.height))
     rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(lenses[0]).T @ turn_a.T
+    before = rays[..., 2] > 0
+    rays[..., 2] = np.where(before, rays[..., 2], 1.0)
     column = np.rint(P_a[0, 0] * rays[..., 0] / rays[..., 2] + P_a[0, 2]).astype(np.int64)
     row = np.rint(P_a[1, 1] * rays[..., 1] / rays[..., 2] + P_a[1, 2]).astype(np.int64)
-    inside = (column >= 0) & (column < size_out[0]) & (row >= 0) & (row < size_out[1])
+    inside = before & (column >= 0) & (column < size_out[0]) & (row >= 0) & (row < size_out[1])
     out = np.zeros((a.height, a.width))
     found = w[row[inside], column[inside]]
     out[inside] = np.where(found > 0, 1.0 / np.where(found > 0, found, 1.0), 0.0) / rays[..., 2][inside]
     return out
+
+
+def _angle_deg(a: Camera, b: Camera) -> float:
+    return float(np.rad2deg(np.arccos(np.clip(a.cam_from_world[2, :3] @ b.cam_from_world[2, :3], -1.0, 1.0))))
 
 
 def _centred(camera: Camera) -> NDArray[np.float64]:
