@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the HTML page of a scene shows at first: its name, the view of a photo, a small picture until the scene is there."""
+"""What the HTML page of a scene shows at first: its name, a photo's view, a small picture until the scene is there."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from sparse3d.camera import Camera
 from sparse3d.errors import BackendError, DataError, UsageError
 from sparse3d.formats import FORMATS, WriteOptions, html_page
 from sparse3d.formats.page_options import PageOptions, StartCamera, start_of_camera, start_of_splats
+from tests.formats import fuzz
 from tests.formats.makers import make_splats
 
 HOSTILE = """</script><img src=x onerror=alert(1)><!-- {{SCENE}} "'&\u2028\0\n\udcff name"""
@@ -161,6 +162,13 @@ def test_damaged_pages_are_refused(tmp_path: Path) -> None:
     refused(data[:start] + b"=" + data[start + 1 :], "the page says")
     refused(data.replace(b'id="meta">{', b'id="meta">['), "size of the scene is missing")
     refused(b"<!doctype html>\n<title>Somebody's page</title>\n" + b"</body>\n</html>\n", "not a file of splats")
+
+
+def test_seeded_damage(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    counts = fuzz.check(fuzz.page_file(tmp_path / "in"), 60, 7, tmp_path)
+    assert counts["refused"] > 10
+    assert counts["read"] > 5, "damage to the player leaves the splats whole"
 
 
 @pytest.mark.parametrize(
