@@ -81,6 +81,25 @@ def test_no_host_and_no_path(tmp_path: Path) -> None:
     assert not re.search(r"/(home|root|tmp|work|Users)/", everything)
 
 
+def test_what_the_player_needs_of_a_browser(tmp_path: Path) -> None:
+    """WebGL 2 and workers from blobs: nothing that needs a server's headers, no module by its address."""
+    code = "".join(scripts(made(tmp_path))[0])
+    assert "SharedArrayBuffer" not in code
+    assert not re.search(r"\bimport\s*[({\"']|importScripts|type:\s*.module|\beval\(|new Function", code)
+    assert "createObjectURL" in code
+    assert "webgl2" in code
+    assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|sendBeacon|localStorage|indexedDB|cookie", code)
+
+
+def test_licences(tmp_path: Path, repo: Path) -> None:
+    page = made(tmp_path)
+    assert page.count("Apache-2.0") >= 2, "in the source and in the page's own words"
+    notices = (repo / "THIRD_PARTY_NOTICES").read_text(encoding="utf-8")
+    assert "In the pages that `html` exports" in notices
+    names = json.loads((repo / "viewer" / "player" / "package.json").read_text(encoding="utf-8"))
+    assert "dependencies" not in names, "what is bundled must be named in THIRD_PARTY_NOTICES and in the page"
+
+
 def test_hostile_title(tmp_path: Path) -> None:
     page = made(tmp_path, PageOptions(title=HOSTILE))
     plain = made(tmp_path, PageOptions(title="x"))
