@@ -22,7 +22,8 @@ async function bundle(entry, modules = {}) {
   const made = await build({ root: here, configFile: false, logLevel: "warn", plugins: [virtual], build: options });
   const chunk = [made].flat()[0].output.find((o) => o.type === "chunk");
   // THIRD_PARTY_NOTICES and the page itself say that nothing of others is in it.
-  const foreign = Object.keys(chunk.modules).filter((id) => !id.startsWith(join(here, "src")) && !(id.slice(1) in modules));
+  const isOurs = (id) => id.startsWith(join(here, "src")) || id.slice(1) in modules;
+  const foreign = Object.keys(chunk.modules).filter((id) => !isOurs(id));
   if (foreign.length) throw new Error(`code of others in ${entry}: ${foreign.join(", ")}`);
   return chunk.code.trim();
 }

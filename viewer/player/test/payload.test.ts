@@ -8,7 +8,8 @@ test("pieces come whole and in order, few wait, the blocks leave the page", asyn
   const text = Buffer.from(bytes).toString("base64");
   const half = 4 * Math.floor(text.length / 8);
   let left = 2;
-  const block = (t: string): HTMLElement => ({ textContent: `\n${t} `, remove: () => left-- }) as unknown as HTMLElement;
+  const block = (text: string): HTMLElement =>
+    ({ textContent: `\n${text} `, remove: () => left-- }) as unknown as HTMLElement;
   const got: Uint8Array[] = [];
   const taken: (() => void)[] = [];
   let most = 0;
