@@ -240,30 +240,65 @@ def test_browser_that_cannot_be_had_is_a_skip(
     do: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[str] = []
+    monkeypatch.setattr(do.os, "environ", {k: v for k, v in os.environ.items() if k != "SPARSE3D_BROWSER"})
     monkeypatch.setattr(do, "setup", lambda *extras: asked.extend(extras))
     monkeypatch.setattr(do, "apt_install", lambda *packages: bool(asked.extend(packages)))
     monkeypatch.setattr(do.shutil, "which", lambda name: None)
     assert do.setup_browser() == {"skipped": 1}
     assert asked == ["browser", "chromium"]
     assert "sudo apt-get install chromium" in capsys.readouterr().out
+    assert "SPARSE3D_BROWSER" not in do.os.environ
     monkeypatch.setattr(do.shutil, "which", lambda name: "/usr/bin/chromium" if name == "chromium" else None)
     assert do.setup_browser() == {}
     assert asked == ["browser", "chromium", "browser"]
+    assert do.os.environ["SPARSE3D_BROWSER"] == "required", "a browser test that is skipped after this has failed"
 
 
 def test_player_without_npm(repo: Path, tmp_path: Path) -> None:
     script = repo / "scripts" / "build_player.py"
     empty = {**os.environ, "PATH": str(tmp_path)}
-    out = subprocess.run([sys.executable, script], env=empty, capture_output=True, text=True, check=False)
+    # -S: not the Node.js that pyright may have brought.
+    out = subprocess.run([sys.executable, "-S", script], env=empty, capture_output=True, text=True, check=False)
     assert out.returncode == 1
     assert "built with npm" in out.stderr
+
+
+@pytest.mark.skipif(not POSIX, reason="the made npm is a shell script")
+def test_a_player_that_was_not_built_from_its_sources(repo: Path, tmp_path: Path) -> None:
+    """A made npm that "builds" what the second word of its folder's file says."""
+    script, player = tmp_path / "scripts" / "build_player.py", tmp_path / "viewer" / "player"
+    (player / "dist").mkdir(parents=True)
+    script.parent.mkdir()
+    script.write_bytes((repo / "scripts" / "build_player.py").read_bytes())
+    (player / "dist" / "player.js").write_text("new", encoding="utf-8")
+    npm = tmp_path / "npm"
+    npm.write_text('#!/bin/sh\nprintf new > dist/player.js\n[ "$3" != test ] || exit $FAILING\n', encoding="utf-8")
+    npm.chmod(0o755)
+
+    def built(*words: str, failing: str = "0") -> tuple[int, str]:
+        env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "FAILING": failing}
+        command = [sys.executable, "-S", script, *words]
+        out = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        return out.returncode, out.stdout + out.stderr
+
+    assert built("--check") == (0, "dist is as it was\n")
+    code, text = built("--check", failing="3")
+    assert code == 1
+    assert "`npm run --silent test` ended with exit code 3" in text
+    (player / "dist" / "player.js").write_text("changed by hand", encoding="utf-8")
+    code, text = built("--check")
+    assert code == 1
+    assert "dist was not built from its sources: player.js" in text
+    (player / "dist" / "extra.js").write_text("", encoding="utf-8")
+    (player / "dist" / "player.js").write_text("old", encoding="utf-8")
+    assert built() == (0, "dist changed: player.js\n")
 
 
 def test_parts_that_a_machine_cannot_run_count_as_skipped(
     do: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """CI without a cross compiler, an emulator and the means to install them: skipped in words, and nothing failed."""
-    for name in ("setup", "setup_browser", "lint", "wheel"):
+    for name in ("setup", "setup_browser", "lint", "player", "fuzz", "wheel"):
         monkeypatch.setattr(do, name, lambda *words: None)
     monkeypatch.setattr(do, "pytest", lambda: {"passed": 5, "failed": 0, "skipped": 1})
     monkeypatch.setattr(do, "apt_install", lambda *packages: False)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ from sparse3d.errors import UsageError
 
 if TYPE_CHECKING:
     from sparse3d.formats import Format
+    from sparse3d.formats.page_options import PageOptions
     from sparse3d.splats import Splats
 
 
@@ -48,6 +49,7 @@ class Args:
 def main(words: Sequence[str]) -> int:
     args = parse(Args, words, prog="convert")
     from sparse3d import formats
+    from sparse3d.formats.html_page import how_to_open
 
     chosen = formats.format_for_suffix(args.out)
     if args.out.is_dir():
@@ -63,6 +65,9 @@ def main(words: Sequence[str]) -> int:
     began = time.perf_counter()
     source = args.source / "splat.ply" if args.source.is_dir() else args.source
     splats = formats.read(source)
+    is_page = chosen.name == "html"
+    if is_page:
+        opts = replace(opts, page=_page(args, splats))
     lost = [*formats.write(args.out, splats, opts), *_lost(chosen, splats)]
     result: dict[str, Any] = {
         "in": str(source), "out": str(args.out), "format": chosen.name, "num_splats": splats.num_splats,
@@ -76,7 +81,19 @@ def main(words: Sequence[str]) -> int:
     for note in lost:
         say(f"lost: {note}")
     print(aligned(_rows(result)))
+    if is_page:
+        print(how_to_open(args.out))
     return 0
+
+
+def _page(args: Args, splats: Splats) -> PageOptions:
+    """Named after the file; a run's page opens at its first training photo."""
+    from sparse3d.export.page import page_options
+    from sparse3d.render.camera_file import read_camera_file
+
+    cameras = args.source / "cameras.json"
+    named = read_camera_file(cameras) if args.source.is_dir() and cameras.is_file() else []
+    return page_options(args.out.stem, splats, [c.camera for c in named if c.split in ("train", "")])
 
 
 def _lost(chosen: Format, splats: Splats) -> list[str]:

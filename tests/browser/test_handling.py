@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.browser.conftest import PHONE, picture, psnr
+from tests.browser.conftest import PHONE, make_splats, picture, psnr
 
 # Small for speed; the rest is a phone.
 TOUCH = {**PHONE, "device_scale_factor": 1}
@@ -139,3 +141,49 @@ def test_focus_order_names_and_sizes(open_page: Callable[..., Any], page_file: P
     assert box["x"] + box["width"] <= 390
     assert "1,500 splats, colours of degree 3" in page.locator("#about").inner_text()
     assert np.isfinite(list(box.values())).all()
+
+
+def test_full_screen(open_page: Callable[..., Any], page_file: Path) -> None:
+    page = open_page(page_file, SMALL)
+    for pressed in ("true", "false"):
+        page.locator("#full").click()
+        page.wait_for_selector(f"#full[aria-pressed={pressed}]")
+        assert page.evaluate("document.fullscreenElement !== null") == (pressed == "true")
+
+
+WATCH = """
+window.said = []; window.bars = [];
+new MutationObserver(() => {
+  const status = document.getElementById("status"), bar = document.getElementById("progress");
+  if (!status || !bar) return;
+  if (said.at(-1) !== status.textContent) said.push(status.textContent);
+  if (bar.hasAttribute("value")) bars.push(bar.value);
+}).observe(document, { childList: true, subtree: true, characterData: true, attributes: true });
+"""
+
+
+def test_poster_and_progress_until_the_scene_is_there(
+    open_page: Callable[..., Any], make_page: Callable[..., Path]
+) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (60, 60), (250, 40, 40)).save(out, "PNG")
+    page = open_page(make_page(make_splats(6000), poster=out.getvalue()), SMALL, WATCH)
+    said, bars = page.evaluate("[said, bars]")
+    assert said[:2] == ["Loading", "Unpacking 0 %"]
+    assert said[-1] == "Nearly there"
+    assert bars == sorted(bars)
+    assert not page.locator("#loading").is_visible()
+    poster = page.locator("#poster")
+    assert poster.evaluate("(image) => image.naturalWidth") == 60
+    assert poster.evaluate("(image) => getComputedStyle(image).opacity") == "0"
+    page.evaluate("document.documentElement.dataset.state = 'loading'")
+    assert float(poster.evaluate("(image) => getComputedStyle(image).opacity")) > 0.3
+    assert page.locator("#progress").is_visible()
+
+
+def test_less_motion(open_page: Callable[..., Any], page_file: Path) -> None:
+    page = open_page(page_file, SMALL)
+    seconds = page.evaluate(
+        "[...document.querySelectorAll('*')].map((e) => parseFloat(getComputedStyle(e).transitionDuration))"
+    )
+    assert max(seconds) == 0

@@ -119,3 +119,12 @@ def test_two_eyes(open_page: Callable[..., Any], page_file: Path) -> None:
 
 def test_no_headset_no_button(open_page: Callable[..., Any], page_file: Path) -> None:
     assert not open_page(page_file, SMALL).locator("#vr").is_visible()
+
+
+def test_no_button_where_the_browser_forbids_headsets(open_page: Callable[..., Any], page_file: Path) -> None:
+    """A page over plain http is no secure context."""
+    insecure = "Object.defineProperty(window, 'isSecureContext', { value: false });"
+    page = open_page(page_file, SMALL, HEADSET + insecure)
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.isHeadset")
+    assert not page.locator("#vr").is_visible()

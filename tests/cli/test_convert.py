@@ -55,6 +55,28 @@ def test_versions_and_knobs_reach_the_file(tmp_path: Path, capsys: pytest.Captur
     assert found["means"] < 1e-5
 
 
+def test_a_page_says_how_to_open_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    formats.write(run_folder / "splat.ply", make_splats(30, 1))
+    pose = [[1, 0, 0, 0.25], [0, 1, 0, 0], [0, 0, 1, 3], [0, 0, 0, 1]]
+    entry = {"width": 90, "height": 60, "fx": 80, "fy": 80, "cx": 45, "cy": 30, "cam_from_world": pose}
+    cameras = {"cameras": [{**entry, "split": "test", "fx": 50}, {**entry, "split": "train"}]}
+    (run_folder / "cameras.json").write_text(json.dumps(cameras), encoding="utf-8")
+    page = tmp_path / "My fox & co.html"
+    done = run(capsys, "convert", run_folder, page)
+    assert done.code == 0
+    for words in (f"{page} (0.", "Computer: double click it. Android: open it with Chrome. iPhone and iPad: put it on"):
+        assert words in done.out
+    text = page.read_text(encoding="utf-8")
+    assert "<title>My fox &amp; co</title>" in text
+    assert '<img id="poster"' in text
+    assert '"position":[-0.25,-0.0,3.0]' in text, "in the page's frame, at the training photo"
+    assert '"fov":' in text
+    assert run(capsys, "convert", run_folder / "splat.ply", tmp_path / "b.html", "--json").out.startswith("{")
+    assert '"position":[-0.25' not in (tmp_path / "b.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [

@@ -19,6 +19,7 @@ from pathlib import Path
 from sparse3d import formats
 from sparse3d.errors import DataError
 from sparse3d.formats import FORMATS
+from tests.formats.makers import make_splats
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "formats"
 # Integers and floats that break what does not check: extremes, signs, NaN, infinity.
@@ -31,6 +32,13 @@ def golden_files() -> list[Path]:
     """The files of other programs in tests/golden/formats whose format is registered."""
     suffixes = tuple(suffix for fmt in FORMATS for suffix in fmt.suffixes)
     return sorted(path for path in GOLDEN.iterdir() if path.name.endswith(suffixes))
+
+
+def page_file(folder: Path) -> Path:
+    """A page of ours, which no other program writes."""
+    path = folder / "page.html"
+    formats.write(path, make_splats(40, 1))
+    return path
 
 
 def _cut(data: bytes, r: random.Random) -> bytes:
@@ -102,8 +110,8 @@ def check(path: Path, rounds: int, seed: int, folder: Path) -> dict[str, int]:
 
 def main(words: list[str]) -> int:
     rounds, seed = (int(word) for word in (*words, *("200", "0")[len(words) :]))
-    with tempfile.TemporaryDirectory() as folder:
-        for path in golden_files():
+    with tempfile.TemporaryDirectory() as made, tempfile.TemporaryDirectory() as folder:
+        for path in (*golden_files(), page_file(Path(made))):
             counts = check(path, rounds, seed, Path(folder))
             print(f"{path.name}: {counts['read']} read, {counts['refused']} refused", flush=True)  # noqa: T201
     return 0

@@ -22,6 +22,7 @@ from sparse3d.camera import Camera
 from sparse3d.errors import BackendError, DataError, UsageError
 from sparse3d.formats import FORMATS, WriteOptions, html_page
 from sparse3d.formats.page_options import PageOptions, StartCamera, start_of_camera, start_of_splats
+from tests.formats import fuzz
 from tests.formats.makers import make_splats
 
 HOSTILE = """</script><img src=x onerror=alert(1)><!-- {{SCENE}} "'&\u2028\0\n\udcff name"""
@@ -78,6 +79,25 @@ def test_no_host_and_no_path(tmp_path: Path) -> None:
     assert "url(" not in page
     assert str(tmp_path) not in everything
     assert not re.search(r"/(home|root|tmp|work|Users)/", everything)
+
+
+def test_what_the_player_needs_of_a_browser(tmp_path: Path) -> None:
+    """WebGL 2 and workers from blobs: nothing that needs a server's headers, no module by its address."""
+    code = "".join(scripts(made(tmp_path))[0])
+    assert "SharedArrayBuffer" not in code
+    assert not re.search(r"\bimport\s*[({\"']|importScripts|type:\s*.module|\beval\(|new Function", code)
+    assert "createObjectURL" in code
+    assert "webgl2" in code
+    assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|sendBeacon|localStorage|indexedDB|cookie", code)
+
+
+def test_licences(tmp_path: Path, repo: Path) -> None:
+    page = made(tmp_path)
+    assert page.count("Apache-2.0") >= 2, "in the source and in the page's own words"
+    notices = (repo / "THIRD_PARTY_NOTICES").read_text(encoding="utf-8")
+    assert "In the pages that `html` exports" in notices
+    names = json.loads((repo / "viewer" / "player" / "package.json").read_text(encoding="utf-8"))
+    assert "dependencies" not in names, "what is bundled must be named in THIRD_PARTY_NOTICES and in the page"
 
 
 def test_hostile_title(tmp_path: Path) -> None:
@@ -161,6 +181,13 @@ def test_damaged_pages_are_refused(tmp_path: Path) -> None:
     refused(data[:start] + b"=" + data[start + 1 :], "the page says")
     refused(data.replace(b'id="meta">{', b'id="meta">['), "size of the scene is missing")
     refused(b"<!doctype html>\n<title>Somebody's page</title>\n" + b"</body>\n</html>\n", "not a file of splats")
+
+
+def test_seeded_damage(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    counts = fuzz.check(fuzz.page_file(tmp_path / "in"), 60, 7, tmp_path)
+    assert counts["refused"] > 10
+    assert counts["read"] > 5, "damage to the player leaves the splats whole"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,12 @@ async function bundle(entry, modules = {}) {
   const lib = { entry: join(here, entry), formats: ["iife"], name: "sparse3d", fileName: () => "out.js" };
   const options = { lib, write: false, minify: true, target: "es2022", modulePreload: false };
   const made = await build({ root: here, configFile: false, logLevel: "warn", plugins: [virtual], build: options });
-  return [made].flat()[0].output.find((o) => o.type === "chunk").code.trim();
+  const chunk = [made].flat()[0].output.find((o) => o.type === "chunk");
+  // THIRD_PARTY_NOTICES and the page itself say that nothing of others is in it.
+  const isOurs = (id) => id.startsWith(join(here, "src")) || id.slice(1) in modules;
+  const foreign = Object.keys(chunk.modules).filter((id) => !isOurs(id));
+  if (foreign.length) throw new Error(`code of others in ${entry}: ${foreign.join(", ")}`);
+  return chunk.code.trim();
 }
 
 /** Hash of everything that dist/ is made of; tests/formats/test_html.py computes the same. */

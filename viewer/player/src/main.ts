@@ -32,6 +32,15 @@ async function main(): Promise<void> {
   const canvas = byId<HTMLCanvasElement>("view");
   const touch = matchMedia("(pointer: coarse)").matches;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
+  // First of all, so that the worker unpacks while the browser starts its graphics.
+  const scene = new SceneWorker();
+  const blocks = [...document.querySelectorAll<HTMLElement>("script[data-scene]")];
+  showProgress("Unpacking 0 %", 0);
+  const loading = scene.load(blocks, (share) => {
+    showProgress(share < 1 ? `Unpacking ${Math.round(share * 100)} %` : "Nearly there", share < 1 ? share : undefined);
+  });
+  // What goes wrong is said below, after what the graphics have to say.
+  loading.catch(() => undefined);
   const gl = openContext(canvas);
   if (!gl) {
     showFailure(NO_WEBGL);
@@ -42,12 +51,7 @@ async function main(): Promise<void> {
     showFailure(LOST);
   });
   const renderer = new Renderer(gl);
-  const scene = new SceneWorker();
-  const blocks = [...document.querySelectorAll<HTMLElement>("script[data-scene]")];
-  showProgress("Unpacking 0 %", 0);
-  const data = await scene.load(blocks, (share) => {
-    showProgress(share < 1 ? `Unpacking ${Math.round(share * 100)} %` : "Nearly there", share < 1 ? share : undefined);
-  });
+  const data = await loading;
   renderer.upload(data);
 
   const { frame, pose } = startPose(meta.camera);

@@ -4,6 +4,8 @@
 
 /** Characters a piece; a multiple of 4, so that each piece is base64 by itself. */
 const PIECE = 1 << 19;
+/** Pieces that may wait for the worker: a scene of a few MB is handed over before the page does anything else. */
+const WAITING = 8;
 
 export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   const text = atob(base64);
@@ -12,22 +14,21 @@ export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   return out;
 }
 
-/** `give` resolves when the piece has been taken; `progress` hears the share of blocks and pieces, 0 to 1. */
+/** `give` resolves when the piece has been taken; `progress` hears the share of pieces taken so far, 0 to 1. */
 export async function feed(
   blocks: HTMLElement[],
   give: (bytes: Uint8Array<ArrayBuffer>) => Promise<void>,
   progress: (share: number) => void,
 ): Promise<void> {
-  let pending: Promise<void> = Promise.resolve();
+  const waiting: Promise<void>[] = [];
   for (const [n, block] of blocks.entries()) {
     const text = (block.textContent as string).trim();
     block.remove();
     for (let at = 0; at < text.length; at += PIECE) {
-      const bytes = bytesOf(text.slice(at, at + PIECE));
-      await pending;
-      pending = give(bytes);
-      progress((n + Math.min(1, (at + PIECE) / text.length)) / blocks.length);
+      if (waiting.length === WAITING) await waiting.shift();
+      const share = (n + Math.min(1, (at + PIECE) / text.length)) / blocks.length;
+      waiting.push(give(bytesOf(text.slice(at, at + PIECE))).then(() => progress(share)));
     }
   }
-  await pending;
+  await Promise.all(waiting);
 }

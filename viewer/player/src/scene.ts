@@ -11,7 +11,8 @@ type Sorted = (order: Uint32Array<ArrayBuffer>, visible: number) => void;
 
 export class SceneWorker {
   private readonly worker: Worker;
-  private taken: (() => void) | undefined;
+  /** Of the pieces on their way, the oldest first. */
+  private readonly taken: (() => void)[] = [];
   private sorted: Sorted | undefined;
   private order: Uint32Array<ArrayBuffer> | undefined;
   private finish: ((scene: SceneData) => void) | undefined;
@@ -31,7 +32,7 @@ export class SceneWorker {
       this.fail = fail;
       const give = (bytes: Uint8Array<ArrayBuffer>): Promise<void> =>
         new Promise((taken) => {
-          this.taken = taken;
+          this.taken.push(taken);
           this.say({ kind: "bytes", bytes }, [bytes.buffer]);
         });
       feed(blocks, give, progress).then(() => this.say({ kind: "end" }), fail);
@@ -56,7 +57,7 @@ export class SceneWorker {
   }
 
   private hear(message: FromWorker): void {
-    if (message.kind === "taken") this.taken?.();
+    if (message.kind === "taken") this.taken.shift()?.();
     else if (message.kind === "failed") this.fail(new Error(message.reason));
     else if (message.kind === "scene") {
       this.order = new Uint32Array(message.scene.rows * ROW);

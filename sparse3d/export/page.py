@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the HTML page of a scene shows at first: its name, a photo's view, a small picture until the scene is there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from sparse3d.camera import Camera
+from sparse3d.formats.page_options import PageOptions, StartCamera, Vector, start_of_camera, start_of_splats
+from sparse3d.render import render
+from sparse3d.splats import Splats
+
+_POSTER_SIDE = 640
+
+
+def page_options(title: str, splats: Splats, cameras: Sequence[Camera] = ()) -> PageOptions:
+    """The page opens at the first camera, upright as the cameras are on average; without any, where most splats are in
+    view. Its poster is that view [640,640], drawn from the splats: it tells nothing that they do not."""
+    start = start_of_camera(cameras[0], splats, _mean_up(cameras)) if cameras else start_of_splats(splats)
+    return PageOptions(title=title, poster=_poster(splats, start), camera=start)
+
+
+def view_of_start(start: StartCamera, side: int) -> Camera:
+    """The square picture [side,side] that a page shows at first in a square window."""
+    position, target, up = (np.array(v, dtype=np.float64) for v in (start.position, start.target, start.up))
+    forward = target - position
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, up)
+    if np.linalg.norm(right) < 1e-6 * np.linalg.norm(up):
+        right = np.cross(forward, (1.0, 0.0, 0.0) if abs(forward[0]) < 0.9 else (0.0, 0.0, 1.0))
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = right, np.cross(forward, right), forward
+    pose[:3, 3] = -pose[:3, :3] @ position
+    focal = 0.5 * side / np.tan(np.radians(start.fov) / 2)
+    return Camera(side, side, focal, focal, side / 2, side / 2, pose)
+
+
+def _poster(splats: Splats, start: StartCamera) -> bytes:
+    image = render(splats, view_of_start(start, _POSTER_SIDE)).image.clamp(0, 1).cpu().numpy()
+    out = io.BytesIO()
+    Image.fromarray(np.round(image * 255).astype(np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def _mean_up(cameras: Sequence[Camera]) -> Vector | None:
+    """None where the cameras do not agree on a direction, as in a capture from all around an object in the air."""
+    up = np.mean([-camera.cam_from_world[1, :3] for camera in cameras], axis=0)
+    if np.linalg.norm(up) < 0.3:
+        return None
+    x, y, z = (float(value) for value in up)
+    return x, y, z
