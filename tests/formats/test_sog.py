@@ -185,9 +185,12 @@ def test_shared_scenes(name: str, count: int, degree: int) -> None:
     splats = formats.read(require_shared_scene("splats_playcanvas") / name)
     assert (splats.num_splats, splats.sh_degree) == (count, degree)
     meta = json.loads((require_shared_scene("splats_playcanvas") / name / "meta.json").read_text())
-    for end, found in (("mins", splats.means.amin(dim=0)), ("maxs", splats.means.amax(dim=0))):
-        logs = torch.tensor(meta["means"][end], dtype=torch.float64)
-        assert torch.allclose(found.double(), torch.sign(logs) * torch.expm1(logs.abs()), atol=1e-5)
+    logs = torch.tensor([meta["means"]["mins"], meta["means"]["maxs"]], dtype=torch.float64)
+    low, high = torch.sign(logs) * torch.expm1(logs.abs())
+    assert bool((splats.means >= low - 1e-5).all())
+    assert bool((splats.means <= high + 1e-5).all())
+    # Not all writers take the tightest box.
+    assert bool((splats.means.amax(dim=0) - splats.means.amin(dim=0) > 0.5 * (high - low)).all())
     # A scene is mostly opaque and small-grained: swapped images or a wrong codebook are not.
     assert float(splats.opacities.median()) > 0.2
     assert float(splats.scales.median()) < 0.05
