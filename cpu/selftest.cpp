@@ -12,6 +12,7 @@ int main() {
   check_rasterizer(report);
   check_photometric(report);
   check_mvs(report);
+  check_compress(report);
   std::printf("%d passed, %d failed\n", report.passed, report.failed);
   return report.failed == 0 && report.passed > 0 ? 0 : 1;
 }

@@ -59,5 +59,6 @@ void check_lanes(Report& report);
 void check_rasterizer(Report& report);
 void check_photometric(Report& report);
 void check_mvs(Report& report);
+void check_compress(Report& report);
 
 }  // namespace s3d::selftest

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import http.server
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -235,11 +236,34 @@ def test_ci_script_is_sound(repo: Path) -> None:
     assert "scripts/do ci" in script.read_text(encoding="utf-8")
 
 
+def test_browser_that_cannot_be_had_is_a_skip(
+    do: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(do, "setup", lambda *extras: asked.extend(extras))
+    monkeypatch.setattr(do, "apt_install", lambda *packages: bool(asked.extend(packages)))
+    monkeypatch.setattr(do.shutil, "which", lambda name: None)
+    assert do.setup_browser() == {"skipped": 1}
+    assert asked == ["browser", "chromium"]
+    assert "sudo apt-get install chromium" in capsys.readouterr().out
+    monkeypatch.setattr(do.shutil, "which", lambda name: "/usr/bin/chromium" if name == "chromium" else None)
+    assert do.setup_browser() == {}
+    assert asked == ["browser", "chromium", "browser"]
+
+
+def test_player_without_npm(repo: Path, tmp_path: Path) -> None:
+    script = repo / "scripts" / "build_player.py"
+    empty = {**os.environ, "PATH": str(tmp_path)}
+    out = subprocess.run([sys.executable, script], env=empty, capture_output=True, text=True, check=False)
+    assert out.returncode == 1
+    assert "built with npm" in out.stderr
+
+
 def test_parts_that_a_machine_cannot_run_count_as_skipped(
     do: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """CI without a cross compiler, an emulator and the means to install them: skipped in words, and nothing failed."""
-    for name in ("setup", "lint", "wheel"):
+    for name in ("setup", "setup_browser", "lint", "wheel"):
         monkeypatch.setattr(do, name, lambda *words: None)
     monkeypatch.setattr(do, "pytest", lambda: {"passed": 5, "failed": 0, "skipped": 1})
     monkeypatch.setattr(do, "apt_install", lambda *packages: False)

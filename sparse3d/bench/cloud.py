@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparse3d.kernels.neighbours import nearest_distances
 from sparse3d.scene.init_splats import init_splats
-from sparse3d.scene.neighbours import nearest_distances
 from sparse3d.scene.records import Points
 from sparse3d.splats import Splats
 

@@ -19,6 +19,7 @@ COMMANDS: dict[str, Command] = {
     "eval": Command("evaluate", "RUN", "Compare a run with its held-out photos again."),
     "render": Command("render", "RUN|FILE", "Draw a video or pictures along a path of cameras."),
     "clean": Command("clean", "IN OUT", "Remove floaters from the splats of a run or a file, judged by photos."),
+    "convert": Command("convert", "IN OUT", "Write a file of splats in another format, and say what it cannot keep."),
     "info": Command("info", "PATH", "Say what a run, a file of splats or a scene folder holds."),
     "doctor": Command("doctor", "", "Print versions and back ends, and test every kernel on this machine."),
     "bench step": Command("bench_step", "", "Time one training step, stage by stage."),
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "bench quality": Command(
         "bench_quality", "SCENE...", "Measure by a published protocol of few views, over several seeds."
     ),
+    "bench compress": Command("bench_compress", "", "Time palettes, codebooks and orders of compression."),
     "data list": Command("data_list", "", "List the known public scenes."),
     "data get": Command("data_get", "NAME|URL", "Fetch a scene, checked against its SHA-256."),
     "replay": Command("replay", "DUMP", "Run the step again that a diverged training run wrote down."),

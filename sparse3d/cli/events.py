@@ -11,7 +11,7 @@ from typing import Any
 
 from sparse3d.cli.table import next_commands, result_table
 from sparse3d.cli.terminal import Bar, say
-from sparse3d.train.events import Evaluated, Event, Finished, Started, Stepped
+from sparse3d.train.events import Cleaned, Evaluated, Event, Finished, Started, Stepped
 
 # Between two JSON lines of one stage of loading.
 _PROGRESS_EVERY_S = 1.0
@@ -49,6 +49,8 @@ class TerminalReader:
             self._stepped(event)
         elif isinstance(event, Evaluated) and not event.final and event.psnr is not None:
             say(f"step {event.step}: PSNR {event.psnr:.2f} dB on the held-out photos, {event.num_splats:,} splats")
+        elif isinstance(event, Cleaned):
+            self._cleaned(event)
         elif isinstance(event, Finished):
             self._training = False
             self._close()
@@ -79,6 +81,11 @@ class TerminalReader:
         if rate:
             text += f"  {rate:.1f} steps/s"
         self._bar.show(event.step / event.steps, text)
+
+    def _cleaned(self, event: Cleaned) -> None:
+        by = ", ".join(f"{number:,} {name}" for name, number in event.removed.items()) or "none"
+        more = "; more than floaters.max_share, so all stay" if event.kept else ""
+        say(f"step {event.step}: floaters: {by}{more}; {event.num_splats:,} splats")
 
     def _open(self, stage: str) -> None:
         self._close()

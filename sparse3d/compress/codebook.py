@@ -59,7 +59,7 @@ def codebook(
         return Codebook(torch.zeros(count), torch.zeros(0, dtype=torch.uint8), 0.0)
     # Equal numbers are one of their weight; all sums are in double.
     distinct, inverse = np.unique(x, return_inverse=True)
-    mass = np.bincount(inverse.reshape(-1), weights=w, minlength=len(distinct))
+    mass = np.bincount(inverse.reshape(-1), weights=w, minlength=len(distinct)).astype(np.float64)
     sorted_values = _Sorted(distinct.astype(np.float64), mass)
     entries = sorted_values.lloyd(sorted_values.optimal(count), iterations)
     cuts = sorted_values.cuts(entries, np.zeros(len(entries)))
@@ -166,9 +166,7 @@ class _Sorted:
         return np.unique(np.concatenate([[0], by_weight, by_width, [n]])).clip(0, n)
 
 
-def _hull(
-    entries: NDArray[np.float64], cost: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _hull(entries: NDArray[np.float64], cost: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The entries for which some x has the least (x - entry)^2 + cost: the lower convex hull of entry^2 + cost."""
     kept: list[int] = []
     height = entries * entries + cost

@@ -12,17 +12,21 @@ from torch import Tensor
 
 from sparse3d.errors import DataError
 from sparse3d.kernels import compress as kernels
+from sparse3d.splats import Splats
 
 # Bits an axis of a Morton code: 3 x 21 fit an int64.
 _BITS = 21
 # Percentiles that the curve spans; what lies outside is moved to the nearest face.
 _LOW, _HIGH = 0.1, 99.9
+# Measured on WebP bytes of trained scenes of 33,000 and 47,000 splats.
+PLACE_WEIGHT = 32.0
 # Side of the squares in which the start of a grid stops sorting.
 _LEAF = 8
-# The radius falls by this factor.
-_SHRINK = 0.88
-# A radius gets sweeps until fewer vectors than this share move, at most so many times.
-_STILL, _ROUNDS_MAX, _SWEEPS = 0.02, 3, 2
+# The first radius is this share of the grid's shorter side; it falls by a factor down to 1. From a random start the
+# same slow fall ends at the same roughness.
+_FIRST, _SHRINK = 0.5, 0.93
+# Rounds at a radius (more at the last), each with a new target and so many sweeps; fewer where hardly anything moves.
+_ROUNDS, _LAST_ROUNDS, _SWEEPS, _STILL = 3, 10, 3, 1e-3
 
 
 def morton_order(means: Tensor) -> Tensor:
@@ -81,21 +85,35 @@ def grid_order(features: Tensor, width: int, height: int, seed: int = 0) -> Tens
     if n == 0:
         return torch.zeros(0, dtype=torch.int64)
     # Scores in float: about the mean, and with the largest spread 1.
-    x = (x.astype(np.float64) - x.mean(axis=0, dtype=np.float64))
+    x = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
     x = np.ascontiguousarray(x / max(float(np.abs(x).max()), 1e-300), np.float32)
     rows = -(-n // width)
     sorter = kernels.GridSorter(x, width, rows, _start(x, width, rows))
-    radius = float(max(min(width, rows) // 8, 1))
-    draw = seed * 1_000_003
+    radius, draw = max(_FIRST * min(width, rows), 1.0), seed * 1_000_003
     while True:
-        for _ in range(_ROUNDS_MAX):
+        last = radius < 2
+        for _ in range(_LAST_ROUNDS if last else _ROUNDS):
             draw += 1
             if sorter.round(int(radius), _SWEEPS, draw) < _STILL * n:
                 break
-        if radius < 2:
+        if last:
             break
-        radius = max(radius * _SHRINK, 1.0)
+        radius *= _SHRINK
     return torch.from_numpy(sorter.cells.astype(np.int64))
+
+
+def image_features(splats: Splats) -> Tensor:
+    """[N,10] float32 for `grid_order`, for attributes that become lossless 8-bit images: where a splat is, its colour,
+    opacity and size.
+
+    Places are sign(x) log(1 + |x|), as images of them store it, and weigh PLACE_WEIGHT times what the rest does: they
+    have 16 bits, so that every halving of the step to the neighbour saves bits, and what is near is mostly alike.
+    """
+    places = torch.sign(splats.means) * torch.log1p(splats.means.abs())
+    places = (places - places.mean(0)) / places.std(correction=0).clamp(min=1e-9)
+    rest = torch.cat([splats.sh0.reshape(-1, 3), splats.logit_opacities[:, None], splats.log_scales], dim=1)
+    rest = (rest - rest.mean(0)) / rest.std(0, correction=0).clamp(min=1e-9)
+    return torch.cat([PLACE_WEIGHT * places, rest.clamp(-4, 4)], dim=1)
 
 
 def _start(x: NDArray[np.float32], width: int, height: int) -> NDArray[np.int32]:

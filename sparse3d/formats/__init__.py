@@ -12,6 +12,7 @@ from sparse3d.errors import DataError, UsageError
 from sparse3d.formats import compressed_ply as _compressed_ply
 from sparse3d.formats import glb as _glb
 from sparse3d.formats import glb_spz as _glb_spz
+from sparse3d.formats import html as _html
 from sparse3d.formats import ksplat as _ksplat
 from sparse3d.formats import ply as _ply
 from sparse3d.formats import sog as _sog
@@ -39,7 +40,7 @@ __all__ = [
     "write",
 ]
 # Importing a format's module registers it; naming them here keeps the list of formats in one place.
-_MODULES = (_ply, _compressed_ply, _splat, _spz, _ksplat, _sog, _glb, _glb_spz)
+_MODULES = (_ply, _compressed_ply, _splat, _spz, _ksplat, _sog, _glb, _glb_spz, _html)
 
 
 def read(path: Path) -> Splats:

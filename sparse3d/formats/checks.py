@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,6 +18,7 @@ from sparse3d.splats import Splats
 MAX_SPLATS = 1 << 25
 # A byte of alpha 0 or 255 stands for opacities within a quarter of a step of 0 or 1, so that logits stay finite.
 _ALPHA_EDGE = 0.25
+_BLOCK = 1 << 15
 
 
 def finite(values: NDArray[Any], what: str) -> NDArray[Any]:
@@ -67,6 +69,12 @@ def numpy_of(splats: Splats, degree: int) -> dict[str, NDArray[np.float32]]:
     out["shN"] = out["shN"][:, : (degree + 1) ** 2 - 1]
     out["sh0"] = out["sh0"][:, 0]
     return out
+
+
+def in_blocks(count: int) -> Iterator[slice]:
+    """Slices that cover 0..count: what is done to each in turn needs memory for one only."""
+    for start in range(0, count, _BLOCK):
+        yield slice(start, min(start + _BLOCK, count))
 
 
 def unit_quats(quats_wxyz: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from sparse3d.formats.checks import (
     alpha_bytes,
     check_count,
     finite,
+    in_blocks,
     logits_of_alpha,
     numpy_of,
     to_splats,
@@ -128,11 +129,12 @@ def _unpack(chunks: _Chunks) -> Splats:
     n = len(chunks.vertices)
     position, rotation, scale, colour = chunks.vertices.T
     alphas = (colour & 255).astype(np.uint8)
-    rgb = np.stack([colour >> 24, (colour >> 16) & 255, (colour >> 8) & 255], axis=1).astype(np.float32) / 255
+    rgb = np.stack([colour >> 24, (colour >> 16) & 255, (colour >> 8) & 255], axis=1).astype(np.float32)
+    rgb /= np.float32(255)
     if chunks.has_colour_bounds:
         rgb = _between(chunks.bounds[:, 12:18], rgb)
     k = chunks.sh.shape[1] // 3
-    shN = _SH_VALUES[chunks.sh].reshape(n, 3, k).transpose(0, 2, 1)
+    shN = _SH_VALUES[np.ascontiguousarray(chunks.sh.reshape(n, 3, k).transpose(0, 2, 1))]
     return to_splats(
         _between(chunks.bounds[:, 0:6], _fields(position)), _quats(rotation),
         _between(chunks.bounds[:, 6:12], _fields(scale)), logits_of_alpha(alphas),
@@ -155,7 +157,7 @@ def _between(bounds: NDArray[np.float32], t: NDArray[np.float32]) -> NDArray[np.
     """[N,3] at t of the way from the lower to the upper bounds [C,6] of each splat's chunk."""
     low = bounds[:, :3].repeat(_CHUNK, axis=0)[: len(t)]
     high = bounds[:, 3:].repeat(_CHUNK, axis=0)[: len(t)]
-    return low * (1 - t) + high * t
+    return low * (np.float32(1) - t) + high * t
 
 
 def _quats(packed: NDArray[np.uint32]) -> NDArray[np.float32]:
@@ -174,10 +176,11 @@ def _quats(packed: NDArray[np.uint32]) -> NDArray[np.float32]:
 def _pack(splats: Splats, degree: int) -> tuple[_Chunks, tuple[str, ...]]:
     if splats.num_splats == 0:
         raise DataError("there are no splats to write")
-    order = morton_order(splats.means).numpy()
-    arrays = {name: values[order] for name, values in numpy_of(splats, degree).items()}
+    given = numpy_of(splats, degree)
     for name in ("means", "quats_wxyz", "sh0", "shN"):
-        finite(arrays[name], f"cannot be written: {name}")
+        finite(given[name], f"cannot be written: {name}")
+    order = morton_order(splats.means).numpy()
+    arrays = {name: values[order] for name, values in given.items() if name != "shN"}
     log_scales = np.nan_to_num(arrays["log_scales"], nan=0.0).clip(-_MOST_LOG_SCALE, _MOST_LOG_SCALE)
     rgb = arrays["sh0"] * np.float32(SH_C0) + np.float32(0.5)
     position_bounds, position = _normalised(arrays["means"])
@@ -189,10 +192,12 @@ def _pack(splats: Splats, degree: int) -> tuple[_Chunks, tuple[str, ...]]:
         [_packed(position), _packed_quats(arrays["quats_wxyz"]), _packed(scale),
          (red << 24) | (green << 16) | (blue << 8) | alphas], axis=1,
     )  # fmt: skip
-    shN = arrays["shN"].transpose(0, 2, 1).reshape(len(order), -1)
-    outside = int((np.abs(shN) > 4).any(axis=1).sum())
+    sh, outside = np.empty((len(order), 3 * given["shN"].shape[1]), dtype=np.uint8), 0
+    for rows in in_blocks(len(order)):
+        shN = given["shN"][order[rows]].transpose(0, 2, 1).reshape(rows.stop - rows.start, -1)
+        outside += int((np.abs(shN) > 4).any(axis=1).sum())
+        sh[rows] = np.floor((shN / 8 + np.float32(0.5)) * 256).clip(0, 255)
     notes = (f"harmonics of {outside} splats lie outside of -4..4 and were cut",) if outside else ()
-    sh = np.floor((shN / 8 + np.float32(0.5)) * 256).clip(0, 255).astype(np.uint8)
     bounds = np.concatenate([position_bounds, scale_bounds, colour_bounds], axis=1)
     return _Chunks(bounds, vertices, sh, True, splats.antialias), notes
 

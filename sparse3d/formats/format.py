@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, Protocol
 
 from sparse3d.errors import UsageError
+from sparse3d.formats.page_options import PageOptions
 from sparse3d.registry import Registry
 from sparse3d.splats import Splats
 
@@ -55,13 +56,14 @@ class WriteOptions:
 
     sh_degree: highest degree kept (None: all that the splats and the format have). effort: "high" spends more time for
     fewer bytes. version: of the format (None: the one that most programs read). knobs: values by name, from those in
-    the format's `knobs`; what is not given has its default.
+    the format's `knobs`; what is not given has its default. page: title, poster and first camera of an HTML page.
     """
 
     sh_degree: int | None = None
     effort: Literal["default", "high"] = "default"
     version: int | None = None
     knobs: Mapping[str, int | float] = field(default_factory=dict)
+    page: PageOptions | None = None
 
 
 class Format(Protocol):
@@ -126,6 +128,14 @@ def knob_value(chosen: Format, opts: WriteOptions, name: str) -> float | None:
     """The value given for a knob, else its default (None: to be fitted to the splats)."""
     default = next(knob.default for knob in chosen.knobs if knob.name == name)
     return opts.knobs.get(name, default)
+
+
+def knob_number(chosen: Format, opts: WriteOptions, name: str) -> float:
+    """`knob_value` of a knob that has a default."""
+    value = knob_value(chosen, opts, name)
+    if value is None:
+        raise ValueError(f"{chosen.name}: knob {name} has no default")
+    return float(value)
 
 
 def kept_degree(chosen: Format, splats: Splats, opts: WriteOptions) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +172,7 @@ def _check_buckets(section: _Section, where: str) -> None:
         )
 
 
-def _read_section(data: bytes, header: _Header, section: _Section, degree: int) -> tuple[NDArray[np.float32], ...]:
+def _read_section(data: bytes, header: _Header, section: _Section, degree: int) -> tuple[NDArray[Any], ...]:
     rows = np.frombuffer(data, dtype=section.row, count=section.num_splats, offset=section.splats_at)
     if header.level == 0:
         means = rows["mean"]
@@ -185,7 +185,7 @@ def _read_section(data: bytes, header: _Header, section: _Section, degree: int) 
         raise DataError(f"ksplat: a scale is negative in splat {int((scales < 0).any(axis=1).argmax())}")
     with np.errstate(divide="ignore"):
         log_scales = np.maximum(np.log(scales), np.float32(_LEAST_LOG_SCALE))
-    sh0 = (rows["rgba"][:, :3].astype(np.float32) / 255 - np.float32(0.5)) / np.float32(SH_C0)
+    sh0: NDArray[Any] = (rows["rgba"][:, :3].astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(SH_C0)
     return (
         finite(means, "ksplat: position"), unit_quats(finite(rows["quat"].astype(np.float32), "ksplat: rotation")),
         log_scales, logits_of_alpha(rows["rgba"][:, 3]), sh0, _harmonics(rows["sh"], header, section, degree),

@@ -11,6 +11,7 @@ antialias flag is the comment line `SplatRenderMode: mip`, Brush's spelling, whi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError
+from sparse3d.formats.checks import in_blocks
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
 from sparse3d.formats.ply_header import PlyHeader, read_header, read_vertices
 from sparse3d.splats import Splats, num_sh_rest
@@ -50,7 +52,6 @@ class Ply:
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         degree = kept_degree(self, splats, opts)
-        table = _table(splats, num_sh_rest(degree))
         names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
         names += [f"f_rest_{i}" for i in range(3 * num_sh_rest(degree))]
         names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
@@ -58,7 +59,8 @@ class Ply:
         lines += [f"comment {ANTIALIAS_COMMENT}"] if splats.antialias else []
         lines += [f"element vertex {splats.num_splats}", *(f"property float {name}" for name in names), "end_header"]
         file.write(("\n".join(lines) + "\n").encode("ascii"))
-        file.write(table.tobytes())
+        for table in _tables(splats, num_sh_rest(degree)):
+            file.write(table.tobytes())
         return degree_note(self, splats, opts)
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
@@ -170,14 +172,15 @@ def _tensor(values: NDArray[np.float32]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def _table(splats: Splats, k: int) -> NDArray[np.float32]:
-    """[N, 17 + 3k] float32 little-endian rows in the order of the header."""
-    n = splats.num_splats
+def _tables(splats: Splats, k: int) -> Iterator[NDArray[np.float32]]:
+    """[n, 17 + 3k] float32 little-endian rows in the order of the header, a block of splats at a time."""
     arrays = {name: tensor.detach().to("cpu", torch.float32).numpy() for name, tensor in splats.named()}
-    rest = arrays["shN"][:, :k].transpose(0, 2, 1).reshape(n, 3 * k)
-    parts = [arrays["means"], np.zeros((n, 3), np.float32), arrays["sh0"][:, 0], rest]
-    parts += [arrays["logit_opacities"][:, None], arrays["log_scales"], arrays["quats_wxyz"]]
-    return np.concatenate(parts, axis=1).astype("<f4", copy=False)
+    for rows in in_blocks(splats.num_splats):
+        n = rows.stop - rows.start
+        rest = arrays["shN"][rows, :k].transpose(0, 2, 1).reshape(n, 3 * k)
+        parts = [arrays["means"][rows], np.zeros((n, 3), np.float32), arrays["sh0"][rows, 0], rest]
+        parts += [arrays["logit_opacities"][rows, None], arrays["log_scales"][rows], arrays["quats_wxyz"][rows]]
+        yield np.concatenate(parts, axis=1).astype("<f4", copy=False)
 
 
 def _rest_index(name: str) -> float:

@@ -62,8 +62,6 @@ class SplatFile:
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         rows, notes = _pack(splats)
         file.write(rows.tobytes())
-        if splats.antialias:
-            notes = (*notes, ".splat has no antialias flag: viewers draw without opacity compensation")
         return (*degree_note(self, splats, opts), *notes)
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
@@ -79,7 +77,7 @@ def _unpack(rows: NDArray[np.void]) -> Splats:
     with np.errstate(divide="ignore"):
         log_scales = np.maximum(np.log(scales), np.float32(_LEAST_LOG_SCALE))
     sh0 = (rows["rgba"][:, :3].astype(np.float32) / 255 - np.float32(0.5)) / np.float32(SH_C0)
-    quats = unit_quats((rows["quat"].astype(np.float32) - 128) / 128)
+    quats = unit_quats(((rows["quat"].astype(np.float32) - 128) / 128).astype(np.float32, copy=False))
     logits = logits_of_alpha(rows["rgba"][:, 3])
     means = finite(rows["mean"], ".splat: position")
     return to_splats(means, quats, log_scales, logits, sh0, np.zeros((len(rows), 0, 3), np.float32))

@@ -2,6 +2,8 @@
 """SPZ (Niantic): gzip or zstd over quantised streams, the most widely read compressed format of splats.
 
 Versions 1 to 4 are read; 3 (gzip) is written by default, because more programs read it, and 4 (zstd) on request.
+What the format can hold limits fidelity in this order: scales (steps of 1/16 of a logarithm), colours (steps of 1/38 of
+sh0), rotations and opacities; harmonics end at -1 and 1.
 """
 
 from __future__ import annotations
@@ -16,9 +18,20 @@ from numpy.typing import NDArray
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
 from sparse3d.formats import spz_bits as bits
-from sparse3d.formats.checks import finite, numpy_of, remaining_bytes
-from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
-from sparse3d.formats.spz_container import MAGIC, read_container, write_container
+from sparse3d.formats.checks import finite, in_blocks, numpy_of, remaining_bytes
+from sparse3d.formats.format import (
+    Knob,
+    Limits,
+    WriteOptions,
+    degree_note,
+    kept_degree,
+    knob_number,
+    knob_value,
+    register,
+)
+from sparse3d.formats.spz_container import MAGIC, read_container
+from sparse3d.formats.spz_effort import best_order, coded
+from sparse3d.formats.spz_steps import log2_weights, sh_steps
 from sparse3d.splats import Splats, num_sh_rest
 
 _LAST_FIXED = 2**23 - 1
@@ -26,7 +39,10 @@ _LAST_FIXED = 2**23 - 1
 
 @register
 class Spz:
-    """SPZ. Fractional bits of positions are fitted to the scene; splats are sorted along a Z-order curve."""
+    """SPZ. Obeys every option: effort "high" tries another order, and codes with zopfli or zstd's last level.
+
+    Fractional bits of positions are fitted to the scene; splats are sorted along a Z-order curve.
+    """
 
     name = "spz"
     suffixes: tuple[str, ...] = (".spz",)
@@ -35,8 +51,9 @@ class Spz:
     )
     knobs: tuple[Knob, ...] = (
         Knob("position_bits", 0, 23, None, "fractional bits of a position; default: fitted to the scene"),
-        Knob("sh1_bits", 1, 8, 5, "bits of a harmonic of degree 1"),
-        Knob("sh_rest_bits", 1, 8, 4, "bits of a harmonic of degree 2 and more"),
+        Knob("sh1_bits", 1, 8, 4.5, "bits of a harmonic of degree 1 of a splat of mean weight", integer=False),
+        Knob("sh_rest_bits", 1, 8, 3.5, "the same for degree 2 and more", integer=False),
+        Knob("sh_rounding", 0, 1, 0.5, "how much coarser the harmonics of faint and small splats are", integer=False),
     )
     versions: tuple[int, ...] = (3, 4)
 
@@ -48,7 +65,7 @@ class Spz:
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         made = _pack(self, splats, opts)
-        file.write(write_container(made.packed))
+        file.write(coded(made.packed, opts.effort))
         return (*degree_note(self, splats, opts), *made.notes)
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
@@ -66,24 +83,40 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
     if splats.num_splats == 0:
         raise DataError("there are no splats to write")
     degree = kept_degree(chosen, splats, opts)
-    order = morton_order(splats.means).numpy()
-    arrays = {name: values[order] for name, values in numpy_of(splats, degree).items()}
+    given = numpy_of(splats, degree)
     for name in ("means", "quats_wxyz", "sh0", "shN"):
-        finite(arrays[name], f"cannot be written: {name}")
+        finite(given[name], f"cannot be written: {name}")
+    order = morton_order(splats.means).numpy()
+    arrays = {name: values[order] for name, values in given.items() if name != "shN"}
     fractional = fitted_bits(arrays["means"], arrays["log_scales"], knob_value(chosen, opts, "position_bits"))
     positions, outside = bits.fixed_positions(arrays["means"], fractional)
-    steps = np.full(num_sh_rest(degree), 2.0 ** (8 - (knob_value(chosen, opts, "sh_rest_bits") or 4)), np.float32)
-    steps[:3] = 2.0 ** (8 - (knob_value(chosen, opts, "sh1_bits") or 5))
+    steps = sh_steps(
+        log2_weights(arrays["logit_opacities"], arrays["log_scales"]),
+        (knob_number(chosen, opts, "sh1_bits"), knob_number(chosen, opts, "sh_rest_bits")),
+        knob_number(chosen, opts, "sh_rounding"), num_sh_rest(degree),
+    )  # fmt: skip
     packed = bits.Packed(
         positions, bits.alphas(arrays["logit_opacities"]), bits.colour_bytes(arrays["sh0"]),
         bits.scale_bytes(arrays["log_scales"]), bits.rotation_bytes(arrays["quats_wxyz"]),
-        bits.sh_bytes(arrays["shN"], degree, steps),
+        _sh_bytes(given["shN"], order, degree, steps),
         version=opts.version or 3, sh_degree=degree, fractional_bits=fractional, antialias=splats.antialias,
     )  # fmt: skip
+    if opts.effort == "high":
+        packed = packed.permuted(best_order(packed))
     notes = []
     if outside:
         notes.append(f"{outside} splats lie outside of what 24 bits hold and were moved to its edge")
     return _Made(packed, tuple(notes))
+
+
+def _sh_bytes(
+    shN: NDArray[np.float32], order: NDArray[np.int64], degree: int, steps: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Bytes [N,3K] of harmonics [N,K,3] in `order`; steps [N,K] are in that order already."""
+    out = np.empty((len(order), 3 * shN.shape[1]), dtype=np.uint8)
+    for rows in in_blocks(len(order)):
+        out[rows] = bits.sh_bytes(shN[order[rows]], degree, steps[rows])
+    return out
 
 
 def fitted_bits(means: NDArray[np.float32], log_scales: NDArray[np.float32], asked: float | None) -> int:

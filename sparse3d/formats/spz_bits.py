@@ -91,7 +91,7 @@ def _positions(packed: Packed) -> NDArray[np.float32]:
 
 def _rotations(rotations: Bytes) -> NDArray[np.float32]:
     if rotations.shape[1] == 3:
-        xyz = rotations.astype(np.float32) / np.float32(127.5) - 1
+        xyz = (rotations.astype(np.float32) / 127.5 - 1).astype(np.float32, copy=False)
         w = np.sqrt(np.maximum(0, 1 - np.einsum("ij,ij->i", xyz, xyz)))
         return np.concatenate([w[:, None], xyz], axis=1)
     bits = np.ascontiguousarray(rotations).view("<u4")[:, 0]

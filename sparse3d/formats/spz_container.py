@@ -184,14 +184,15 @@ def _packed(streams: list[bytes], fields: tuple[int, int, int, int], signs: Sign
 
 
 def write_container(packed: Packed, deflate: Callable[[bytes], bytes] | None = None, zstd_level: int = 12) -> bytes:
-    """A whole file. deflate: bytes -> raw deflate data (None: zlib at its best level)."""
+    """A whole file. deflate: bytes -> raw deflate data, for versions up to 3 (None: zlib's best level)."""
     flags = _ANTIALIAS if packed.antialias else 0
     fields = (packed.version, len(packed.alphas), packed.sh_degree, packed.fractional_bits, flags)
     if packed.version <= 3:
         plain = struct.pack("<4sIIBBBB", MAGIC, *fields, 0) + b"".join(s.tobytes() for s in packed.streams())
         # RFC 1952: magic, method 8, no flags, no time, most compressed, unknown system; CRC-32 and size at the end.
         head = b"\x1f\x8b\x08\0\0\0\0\0\x02\xff"
-        return head + (deflate or best_zlib)(plain) + struct.pack("<II", zlib.crc32(plain), len(plain) & 0xFFFFFFFF)
+        coded = deflate(plain) if deflate else deflated(plain, 9)
+        return head + coded + struct.pack("<II", zlib.crc32(plain), len(plain) & 0xFFFFFFFF)
     plain_streams = [s.tobytes() for s in packed.streams() if s.size]
     coder = zstandard.ZstdCompressor(level=zstd_level, write_content_size=True)
     coded = [coder.compress(s) for s in plain_streams]
@@ -199,7 +200,7 @@ def write_container(packed: Packed, deflate: Callable[[bytes], bytes] | None = N
     return struct.pack("<4sIIBBBBI12x", MAGIC, *fields, len(coded), 32) + table + b"".join(coded)
 
 
-def best_zlib(plain: bytes) -> bytes:
-    """Raw deflate data by zlib's best level."""
-    coder = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+def deflated(plain: bytes, level: int) -> bytes:
+    """Raw deflate data by zlib."""
+    coder = zlib.compressobj(level, zlib.DEFLATED, -15, 9)
     return coder.compress(plain) + coder.flush()

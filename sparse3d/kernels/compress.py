@@ -60,9 +60,7 @@ def assign_near(
     return out, errors, cut
 
 
-def update(
-    vectors: Floats, entries: Floats, dim: int, weights: Floats | None, order: Words, starts: Words
-) -> Floats:
+def update(vectors: Floats, entries: Floats, dim: int, weights: Floats | None, order: Words, starts: Words) -> Floats:
     """Means [P,S] of the vectors order[starts[p]:starts[p + 1]], weighted; where there are none, the row of `entries`.
     Raises DataError for rows, weights or indices that do not fit together."""
     _check_rows("update", vectors, entries, dim)
@@ -77,8 +75,8 @@ def update(
 
 
 def split(vectors: Floats, dim: int, weights: Floats | None, count: int, seed: int) -> tuple[Words, Words]:
-    """Cuts the vectors [N,S] into at most `count` cells of small error: order [N], cell after cell with alike cells side
-    by side, and starts [cells + 1]. Raises DataError for rows and weights that do not fit together."""
+    """Cuts the vectors [N,S] into at most `count` cells of small error: order [N], cell after cell with alike cells
+    side by side, and starts [cells + 1]. Raises DataError for rows and weights that do not fit together."""
     _check_rows("split", vectors, vectors[:1], dim)
     _check_weights("split", weights, len(vectors))
     order, starts = np.empty(len(vectors), np.int32), np.empty(min(count, len(vectors)) + 1, np.int32)
@@ -147,5 +145,5 @@ def _check_weights(what: str, weights: Floats | None, count: int) -> None:
 def _check_words(what: str, words: Words, count: int, limit: int) -> None:
     if words.shape != (count,) or words.dtype != np.int32 or not words.flags.c_contiguous:
         raise DataError(f"{what} must be contiguous int32 [{count}], found {words.dtype} {words.shape}")
-    if count and not (0 <= int(words.min()) and int(words.max()) < limit):
+    if count and (int(words.min()) < 0 or int(words.max()) >= limit):
         raise DataError(f"{what} must lie in 0..{limit - 1}")

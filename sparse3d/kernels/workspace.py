@@ -161,11 +161,13 @@ class StepWorkspace:
         v_depth: Tensor | None = None,
         stats: DensityStats | None = None,
         camera_grad: bool = False,
+        at: Mapping[str, Tensor] | None = None,
     ) -> Tensor | None:
         """Updates, in place, parameters and moments of the splats that the last rendering saw; adam.step grows by one.
 
-        v_image defaults to what `photometric` left. Returns the gradient [3,4] of cam_from_world's [R | t] where
-        asked for.
+        at: where the gradient is taken, the parameters that were rendered, where those are others than the ones to
+        update (a straight-through step). v_image defaults to what `photometric` left. Returns the gradient [3,4] of
+        cam_from_world's [R | t] where asked for.
         """
         done = self.last_pass
         v_image = self.v_image if v_image is None else v_image.contiguous()
@@ -179,7 +181,7 @@ class StepWorkspace:
         count = max(1, params["means"].shape[0])
         parameters = [params[name] for name in PARAMETER_NAMES]
         return self._rasterizer.finish_backward(
-            parameters,
+            parameters if at is None else [at[name] for name in PARAMETER_NAMES],
             done,
             slots,
             adam=[*parameters, *(adam.m[k] for k in PARAMETER_NAMES), *(adam.v[k] for k in PARAMETER_NAMES)],

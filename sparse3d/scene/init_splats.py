@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sparse3d.conventions import MAX_SH_DEGREE, SH_C0
 from sparse3d.errors import DataError, UsageError
+from sparse3d.kernels.neighbours import nearest_distances
 from sparse3d.scene.frustum import frustum_points, near_far
-from sparse3d.scene.neighbours import nearest_distances
 from sparse3d.scene.records import Points, Scene
 from sparse3d.scene.triangulate import TriangulateConfig, triangulate_points
 from sparse3d.splats import Splats, num_sh_rest

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,11 @@ class Points:
     def oriented(self) -> bool:
         """Whether normal, radius and confidence are there."""
         return self.normal is not None
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Points:
+        """The points where the mask [N] holds, or of these rows."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: values[rows] for name, values in columns.items() if values is not None})
 
     def __len__(self) -> int:
         return len(self.xyz)

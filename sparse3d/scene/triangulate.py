@@ -23,9 +23,9 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from sparse3d.camera import Camera
+from sparse3d.kernels.neighbours import nearest_distances
 from sparse3d.scene.features import Features, detect
 from sparse3d.scene.frustum import view_pairs
-from sparse3d.scene.neighbours import nearest_distances
 from sparse3d.scene.priors.known_pairs import known_pairs
 from sparse3d.scene.records import Points, Scene
 from sparse3d.scene.tracks import CameraArrays, Observations, consensus, refine, widest_angle_deg

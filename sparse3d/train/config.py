@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sparse3d.config import differences, to_dict
 from sparse3d.errors import UsageError
 from sparse3d.scene.config import SceneConfig
+from sparse3d.train.floater_config import RemovalConfig
 from sparse3d.train.terms.config import TermsConfig
 
 
@@ -169,6 +170,7 @@ class TrainConfig:
     exposure: ExposureConfig = field(default_factory=ExposureConfig)
     camera_opt: CameraOptConfig = field(default_factory=CameraOptConfig)
     terms: TermsConfig = field(default_factory=TermsConfig)
+    floaters: RemovalConfig = field(default_factory=RemovalConfig)
 
     def __post_init__(self) -> None:
         if self.steps < 1:

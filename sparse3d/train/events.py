@@ -71,6 +71,16 @@ class Densified(Event):
 
 
 @dataclass(frozen=True)
+class Cleaned(Event):
+    """Floaters were looked for. removed: number by criterion (`train.floaters`); kept: they were more than
+    floaters.max_share, so that none was removed."""
+
+    num_splats: int
+    removed: dict[str, int]
+    kept: bool
+
+
+@dataclass(frozen=True)
 class Evaluated(Event):
     """The held-out photos were rendered and compared. Values are None where no photo is held out.
     seconds: of the loop so far, evaluations left out; seconds_eval: of all evaluations so far."""

@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.errors import UsageError
-from sparse3d.scene.neighbours import nearest_distances
+from sparse3d.kernels.neighbours import nearest_distances
 from sparse3d.splats import Splats
 from sparse3d.train.density.policy import DensityUpdate
 from sparse3d.train.floater_config import FloaterConfig
@@ -35,7 +37,15 @@ _MAD_OF_SIGMA = 0.6745
 _STRAY_DEVIATIONS = 2.0
 # A round of votes that finds less than one in so many of all found is the last.
 _LAST_ROUND = 20
-CRITERIA = ("front", "dense", "harmful", "stray", "isolated", "faint", "useless")
+CRITERIA = ("outside", "front", "dense", "harmful", "stray", "isolated", "faint", "useless")
+
+
+class Region(Protocol):
+    """A part of space that holds the scene, as a visual hull of masks."""
+
+    def contains(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """[N] bool of world points [N,3]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -76,20 +86,28 @@ class _Search:
 
 
 def find_floaters(
-    splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, *, backend: str | None = None
+    splats: Splats,
+    photos: Sequence[PhotoView],
+    cfg: FloaterConfig,
+    *,
+    hull: Region | None = None,
+    backend: str | None = None,
 ) -> Floaters:
     """The splats to remove. Without photos: by their neighbours and their opacity alone.
 
-    Criteria, in this order: front (photos' votes), dense (dense depth lies behind), harmful (less error without
+    Criteria, in this order: outside (of the hull, where one is given), front (photos' votes), dense (dense depth lies
+    behind), harmful (less error without
     it), stray (off every picture, nearer than anything shown), isolated (far from its neighbours and not really shown),
     faint, useless (no weight in any pixel). Does not look at cfg.max_share: see `check_share`.
     """
     search = _Search(splats)
     if splats.num_splats == 0:
         return search.result()
+    if hull is not None:
+        search.drop("outside", torch.from_numpy(~hull.contains(splats.means.numpy())))
     if not photos:
         if cfg.isolated > 0:
-            search.drop("isolated", isolated(splats, cfg.isolated))
+            search.drop("isolated", isolated(search.left, cfg.isolated))
         _drop_faint(search, cfg)
         return search.result()
     if cfg.votes > 0:

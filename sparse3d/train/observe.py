@@ -20,7 +20,9 @@ from sparse3d.kernels import Rasterization, RasterSettings, rasterize
 from sparse3d.kernels.reference.projection import rotation_from_quats
 from sparse3d.scene.depth_map import DepthMap
 from sparse3d.splats import Splats
-from sparse3d.train.views import TrainViews, View
+from sparse3d.train.camera_opt import CameraOpt
+from sparse3d.train.exposure import Exposure
+from sparse3d.train.views import TrainViews, View, with_pose
 
 # Below the clamp of alpha at 0.99, where the kernels give no gradient to opacity.
 _OPAQUE_LOGIT = 4.18
@@ -49,7 +51,7 @@ class JudgingPhotos(Sequence[PhotoView]):
     """The training photos, or `most` of them at even distances, reduced by `scale` (1, 2 or 4); read when asked for.
 
     background: [3] behind the splats and behind transparent pixels. depths: dense depth by the position within the
-    training photos; relative depth is left aside.
+    training photos; relative depth is left aside. exposure, camera_opt: what a run has learned of the photos so far.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class JudgingPhotos(Sequence[PhotoView]):
         scale: int = 1,
         most: int | None = None,
         depths: Mapping[int, DepthMap] = MappingProxyType({}),
+        exposure: Exposure | None = None,
+        camera_opt: CameraOpt | None = None,
     ) -> None:
         count = len(views)
         if most is not None and count > most:
@@ -68,6 +72,7 @@ class JudgingPhotos(Sequence[PhotoView]):
         else:
             self._positions = list(range(count))
         self._views, self._background, self._scale, self._depths = views, background, scale, depths
+        self._exposure, self._camera_opt = exposure, camera_opt
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -76,6 +81,10 @@ class JudgingPhotos(Sequence[PhotoView]):
         position = self._positions[index]
         image, mask = self._views.target(position, self._scale, self._background)
         view = self._views.view(position, self._scale)
+        if self._exposure is not None:
+            image = self._exposure.undo(position, image)
+        if self._camera_opt is not None:
+            view = with_pose(view, self._camera_opt.pose(position))
         found = self._depths.get(position)
         dense = _dense(found, view) if found is not None and found.metric else None
         return PhotoView(view, image, mask, self._background, dense)

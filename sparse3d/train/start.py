@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import torch
 
-from sparse3d.scene.dense.start import dense_start
+from sparse3d.scene.dense.frustum_grid import FrustumGridConfig, frustum_grid
+from sparse3d.scene.dense.hull import Hull, photo_mask, scene_hull
+from sparse3d.scene.dense.start import dense_start, joined
 from sparse3d.scene.dense.virtual import virtual_views
 from sparse3d.scene.depth_map import DepthMap
 from sparse3d.scene.extra_view import ExtraView
@@ -35,12 +37,13 @@ _VIRTUAL_COUNT = 24
 @dataclass(frozen=True)
 class Start:
     """points: for the initial splats. notes: where they come from. depth_maps, extra_views: for the terms that are on,
-    else empty (what `train` takes under these names)."""
+    else empty; hull: of an object's masks, where photos are few (what `train` takes under these names)."""
 
     points: Points
     notes: tuple[str, ...]
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
     extra_views: tuple[ExtraView, ...] = ()
+    hull: Hull | None = None
 
     def splats(self, cfg: TrainConfig) -> Splats:
         """The splats that training begins with."""
@@ -51,7 +54,7 @@ def kept_start(folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, pr
     """`find_start`, kept in the run folder: with `resume`, what is there."""
     kept = _stored(folder, scene) if resume else None
     if kept is not None:
-        return replace(kept, extra_views=_virtual(kept, scene, cfg.train.terms))
+        return replace(kept, extra_views=_virtual(kept, scene, cfg.train.terms), hull=_hull(scene, cfg))
     found = find_start(scene, cfg, folder.path, progress)
     _store(folder, found)
     return found
@@ -61,7 +64,7 @@ def find_start(scene: Scene, cfg: RunConfig, workdir: Path | None = None, progre
     """Points and depth of the training photos alone: of dense depth where photos are few, else triangulated ones.
     workdir: where triangulated points are kept and found again. Raises as `initial_points` and `load_priors` do."""
     found = _found(scene, cfg, workdir, progress)
-    return replace(found, extra_views=_virtual(found, scene, cfg.train.terms))
+    return replace(found, extra_views=_virtual(found, scene, cfg.train.terms), hull=_hull(scene, cfg))
 
 
 def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progress | None) -> Start:
@@ -82,12 +85,29 @@ def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progres
     for index, relative in priors.relative.items():
         if index not in maps:
             maps[index] = relative.as_depth_map()
-    if not _terms_read_depth(cfg.train.terms):
+    if not _reads_depth(cfg.train):
         maps = {}
     if dense is not None:
-        return Start(dense.points, (dense.sentence, *priors.notes), maps)
-    points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
-    return Start(points, (sentence, *priors.notes), maps)
+        points, sentence = dense.points, dense.sentence
+    else:
+        points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
+    notes = (sentence, *priors.notes)
+    if _wants_dense(scene, cfg):
+        points, more = _with_guesses(scene, points, cfg.train.seed)
+        notes += more
+    return Start(points, notes, maps)
+
+
+def _with_guesses(scene: Scene, points: Points, seed: int) -> tuple[Points, tuple[str, ...]]:
+    """`points` and some at random depths for those parts of the training photos that none of them is in, and a note."""
+    cameras = [scene.cameras[i] for i in scene.train]
+    photos = [scene.images.rgb8(i) for i in scene.train]
+    masks = [photo_mask(scene, i) for i in scene.train]
+    hull = scene_hull(scene)
+    added = frustum_grid(cameras, photos, points, FrustumGridConfig(seed=seed), masks=masks, hull=hull)
+    if len(added) == 0:
+        return points, ()
+    return joined(points, added), (f"{len(added):,} points at random depths where nothing else explains the photos",)
 
 
 def _wants_dense(scene: Scene, cfg: RunConfig) -> bool:
@@ -98,8 +118,16 @@ def _wants_dense(scene: Scene, cfg: RunConfig) -> bool:
     return mode == "on" or (len(scene.train) <= FEW_PHOTOS and not given)
 
 
-def _terms_read_depth(terms: TermsConfig) -> bool:
-    return max(terms.depth, terms.depth_pearson, terms.normal, terms.virtual) > 0.0
+def _hull(scene: Scene, cfg: RunConfig) -> Hull | None:
+    """Where splats may be. Of many masks more than one is wrong somewhere: not to be trusted to remove anything."""
+    return scene_hull(scene) if _wants_dense(scene, cfg) else None
+
+
+def _reads_depth(cfg: TrainConfig) -> bool:
+    """Whether a term, or the removal of floaters, does."""
+    terms, floaters = cfg.terms, cfg.floaters
+    removal = bool(floaters.at) and floaters.dense_votes > 0
+    return removal or max(terms.depth, terms.depth_pearson, terms.normal, terms.virtual) > 0.0
 
 
 def _virtual(start: Start, scene: Scene, terms: TermsConfig) -> tuple[ExtraView, ...]:

@@ -78,11 +78,13 @@ class TrainingStep(Protocol):
         v_depth: Tensor | None = None,
         stats: DensityStats | None = None,
         camera_grad: bool = False,
+        at: Mapping[str, Tensor] | None = None,
     ) -> Tensor | None:
         """Updates splats and moments; returns the gradient [3,4] to cam_from_world's [R | t] where asked for.
 
-        `params` may have other logit_opacities than were rendered: an opacity shown counts as a constant times the one
-        in `params`, also where it was clamped.
+        at: the parameters whose gradient is taken, `params` unless given; the update is of `params` all the same
+        (straight-through). They may have other logit_opacities than were rendered: an opacity shown counts as a
+        constant times theirs, also where it was clamped.
         """
         ...
 
@@ -164,6 +166,7 @@ class ReferenceStep:
         v_depth: Tensor | None = None,
         stats: DensityStats | None = None,
         camera_grad: bool = False,
+        at: Mapping[str, Tensor] | None = None,
     ) -> Tensor | None:
         out = self._output
         if out is None:
@@ -175,7 +178,7 @@ class ReferenceStep:
         if pairs:
             torch.autograd.backward([tensor for tensor, _ in pairs], [v for _, v in pairs])
         with torch.no_grad():
-            self._update(params, adam, hyper, out.radii[0] > 0)
+            self._update(params, params if at is None else at, adam, hyper, out.radii[0] > 0)
             if stats is not None:
                 self._count(stats, out)
         pose_grad = self._pose.grad
@@ -184,7 +187,14 @@ class ReferenceStep:
             return None
         return torch.zeros(3, 4) if pose_grad is None else pose_grad[:3]
 
-    def _update(self, params: Mapping[str, Tensor], adam: AdamState, hyper: AdamHyper, visible: Tensor) -> None:
+    def _update(
+        self,
+        params: Mapping[str, Tensor],
+        at: Mapping[str, Tensor],
+        adam: AdamState,
+        hyper: AdamHyper,
+        visible: Tensor,
+    ) -> None:
         adam.step += 1
         rows = torch.nonzero(visible)[:, 0]
         count = max(1, visible.numel())
@@ -195,7 +205,8 @@ class ReferenceStep:
             if name == "logit_opacities":
                 # d ln(c o) / d logit is 1 - o of the splat's own opacity, whatever constant c was shown.
                 rendered = self._leaves[name].detach()[rows]
-                grad = grad * (torch.sigmoid(-value) / torch.sigmoid(-rendered).clamp(min=1e-30))
+                own = torch.sigmoid(-at[name][rows])
+                grad = grad * (own / torch.sigmoid(-rendered).clamp(min=1e-30))
             if name == "logit_opacities" and hyper.opacity_reg:
                 opacity = torch.sigmoid(value)
                 grad = grad + hyper.opacity_reg / count * opacity * (1 - opacity)

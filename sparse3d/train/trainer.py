@@ -30,15 +30,20 @@ from sparse3d.train.config import TrainConfig, binding_values, check_resumable
 from sparse3d.train.density import POLICIES, RefineContext
 from sparse3d.train.dump import StepInputs, diverged
 from sparse3d.train.evaluate import Scores, evaluate
-from sparse3d.train.events import Densified, Evaluated, Event, Finished, Saved, Started, Stepped
+from sparse3d.train.events import Cleaned, Densified, Evaluated, Event, Finished, Saved, Started, Stepped
 from sparse3d.train.exposure import Exposure
+from sparse3d.train.floaters import Region
 from sparse3d.train.optimizer import follow
+from sparse3d.train.outside import OutsideRemoval
+from sparse3d.train.ray_variance import RayVariance
+from sparse3d.train.removal import FloaterRemoval, Removed
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
 from sparse3d.train.sharpness import Sharpness
 from sparse3d.train.shot_plan import ShotPlan
 from sparse3d.train.shots import Shot
 from sparse3d.train.step import make_step
+from sparse3d.train.straight_through import StraightThrough
 from sparse3d.train.terms.active import ActiveTerms
 from sparse3d.train.terms.term import TermSetup, TermStep
 from sparse3d.train.views import TrainViews, evaluation_background, raster_settings, view_of
@@ -57,6 +62,9 @@ def train(
     notes: tuple[str, ...] = (),
     depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
     extra_views: Sequence[ExtraView] = (),
+    hull: Region | None = None,
+    through: StraightThrough | None = None,
+    parts: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Generator[Event, None, Splats]:
     """Train `splats` on the scene's training photos; yields events and returns the trained splats.
 
@@ -64,11 +72,14 @@ def train(
     bits as that of an unbroken run. stop: when set, the step under way is finished, a checkpoint saved, and the run
     ends with Finished("stopped"). slot: gets a copy of the splats at intervals and at the end. run_folder None:
     nothing is written. depth_maps: by index in the scene, extra_views: pictures beside the photos, for the cfg.terms
-    that use them; a resumed run must be given the same ones.
+    that use them; hull: outside of it cfg.floaters removes everything. A resumed run must be given the same ones.
+    through: each step shows the splats as this makes them and updates them as they are. parts: what an earlier run has
+    learned beside the splats (its checkpoint's `extra`).
     Raises DataError without training photos, UsageError where settings differ from the checkpoint's, DivergedError, and
     DiskFullError with the files of before still whole.
     """
-    run = Run(scene, splats, cfg, run_folder, depth_maps, extra_views)
+    run = Run(scene, splats, cfg, run_folder, depth_maps, extra_views, hull, through)
+    run.restore_parts(parts)
     if resume and run_folder is not None and checkpoints.exists(run_folder.path):
         run.restore(checkpoints.load(run_folder.path))
     first_view = run.views.view(0, 1)
@@ -111,6 +122,8 @@ class Run:
         run_folder: RunFolder | None,
         depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
         extra_views: Sequence[ExtraView] = (),
+        hull: Region | None = None,
+        through: StraightThrough | None = None,
     ) -> None:
         if not scene.train:
             raise DataError(f"{scene.root}: there is no photo to train on; all are held out or none was found")
@@ -143,9 +156,13 @@ class Run:
             TermSetup(cfg.terms, scene, cfg.steps, self.extent, generator, splats.means.detach(), depth_maps)
         )
         self.sharpness = Sharpness(cfg.terms, schedule.learning_rates(cfg.rates, self.extent, 0.0))
+        self.variance = RayVariance(cfg.terms, generator)
         self.shots = ShotPlan(
             scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, generator, extra_views
         )  # fmt: skip
+        self.removal = FloaterRemoval(scene, cfg, depth_maps, hull)
+        self.outside = OutsideRemoval(cfg, hull)
+        self.through = through
         self.background = torch.zeros(3)
         self.step = 0
         self.in_step = False
@@ -167,12 +184,14 @@ class Run:
         self.in_step = True
         report = self._train_step()
         densified = self._refine() if schedule.is_refine_step(cfg.density, self.step, cfg.steps) else None
+        cleaned = list(self._clean())
         due = cfg.check_every > 0 and self.step % cfg.check_every == 0
-        if due or densified is not None or self.step == cfg.steps:
+        if due or densified is not None or cleaned or self.step == cfg.steps:
             self._check()
         self.in_step = False
         if densified is not None:
             yield densified
+        yield from cleaned
         if report is not None:
             yield report
         if slot is not None and cfg.snapshot_every > 0 and self.step % cfg.snapshot_every == 0:
@@ -204,7 +223,9 @@ class Run:
         hyper = AdamHyper(lr=rates, opacity_reg=opacity_reg, scale_reg=scale_reg)
 
         under_way = TermStep(number, progress, photo, view, shot.target, shot.mask, rates)
-        shown = self.terms.before_render(under_way, self.params, self.adam)
+        at = None if self.through is None else self.through.shown(self.params, cfg.antialias)
+        shown = self.terms.before_render(under_way, self.params, self.adam, at)
+        self.variance.pull(self.kernels, self.params, shown, self.adam, shot, settings, progress)
         self.sharpness.climb(
             self.kernels, self.params, shown, shot, self.background, settings, cfg.ssim_weight, progress
         )  # fmt: skip
@@ -217,7 +238,7 @@ class Run:
         refine_pose = photo is not None and self.camera_opt is not None and progress >= cfg.camera_opt.start
         camera_grad = self.kernels.backward_adam(
             self.params, self.adam, hyper, v_image=v.image, v_alpha=v.alpha, v_depth=v.depth,
-            stats=self.stats if wants_stats else None, camera_grad=refine_pose,
+            stats=self.stats if wants_stats else None, camera_grad=refine_pose, at=at,
         )  # fmt: skip
         if self.camera_opt is not None and photo is not None and camera_grad is not None:
             self.camera_opt.step(photo, camera_grad)
@@ -263,6 +284,21 @@ class Run:
         if update is None:
             return None
         return Densified(self.step, self.num_splats, update.added, update.removed, update.moved)
+
+    def _clean(self) -> Generator[Cleaned, None, None]:
+        """The removals due after this step."""
+        if self.outside.due(self.step):
+            yield self._cleaned(self.outside.apply(self.params, self.adam, self.stats))
+        if self.removal.due(self.step):
+            yield self._cleaned(
+                self.removal.apply(self.params, self.adam, self.stats, self.exposure, self.camera_opt)
+            )  # fmt: skip
+
+    def _cleaned(self, done: Removed) -> Cleaned:
+        if done.params is not self.params:
+            self.params, self.adam, self.stats = done.params, done.adam, done.stats
+            self.terms.after_refine(self.params)
+        return Cleaned(self.step, self.num_splats, done.counts, done.kept)
 
     def _check(self) -> None:
         bad = find_bad(self.params, self.extent)
@@ -321,6 +357,13 @@ class Run:
                 extra=extra,
             ),
         )
+
+    def restore_parts(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over exposures and poses of an earlier run on the same photos, where this one has them too."""
+        if self.exposure is not None and "exposure.values" in tensors:
+            self.exposure.restore(dict(tensors))
+        if self.camera_opt is not None and "cameras.poses" in tensors:
+            self.camera_opt.restore(dict(tensors))
 
     def restore(self, found: checkpoints.Checkpoint) -> None:
         where = str(self.folder.path) if self.folder is not None else "checkpoint"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from sparse3d.kernels import cpu
-from sparse3d.scene.dense.depth import FILLED_CONFIDENCE, depth_maps, sure_pixels
+from sparse3d.scene.dense.depth import FILLED_CONFIDENCE, depth_maps
 from sparse3d.scene.dense.fuse import FuseConfig, fuse
-from sparse3d.scene.dense.match import MatchConfig, Matched, match_photos
+from sparse3d.scene.dense.match import MatchConfig, match_photos
+from sparse3d.scene.dense.matched import Matched, first_sure, sure_pixels
 from sparse3d.scene.dense.start import completed, dense_start
 from sparse3d.scene.dense.surround import GUESSED_CONFIDENCE, SurroundConfig, surround
 from sparse3d.scene.depth_map import DepthMap
@@ -82,6 +83,30 @@ def test_matches_are_complete_and_right(dense: Dense) -> None:
         error = error_of(np.float32(1) / found.planes[..., 0], dense.truth[index])[sure]
         assert np.median(error) < 0.25 * CLOSE
         assert (error < CLOSE).mean() > 0.95
+
+
+def test_the_first_that_is_sure_gives_the_match(dense: Dense) -> None:
+    narrow = dense.matches[1]
+    hole = np.zeros(narrow.agreeing.shape, bool)
+    hole[40:120, 60:180] = True
+    wide = replace(narrow, planes=narrow.planes + np.float32(1e-3))
+    narrow = replace(narrow, agreeing=np.where(hole, 0, narrow.agreeing).astype(np.uint8))
+    both = first_sure([narrow, wide])
+    taken = hole & sure_pixels(wide)
+    assert taken.sum() > 0.5 * hole.sum()
+    np.testing.assert_array_equal(both.planes[taken], wide.planes[taken])
+    np.testing.assert_array_equal(
+        both.planes[~taken & sure_pixels(narrow)], narrow.planes[~taken & sure_pixels(narrow)]
+    )
+    np.testing.assert_array_equal(both.planes[~sure_pixels(wide)], narrow.planes[~sure_pixels(wide)])
+    assert (sure_pixels(narrow) <= sure_pixels(both)).mean() > 0.99
+    assert sure_pixels(both)[taken].mean() > 0.99
+
+
+def test_patches_of_two_widths_are_sure_of_more(dense: Dense) -> None:
+    narrow = match_photos(dense.scene, None, replace(MATCH, finest_spacings=(1,)))
+    for index, found in dense.matches.items():
+        assert sure_pixels(found).mean() > sure_pixels(narrow[index]).mean()
 
 
 def test_maps_are_sure_or_filled(dense: Dense) -> None:

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
+from sparse3d.kernels.neighbours import nearest_distances, nearest_rows
 from sparse3d.scene import SceneConfig, load_scene
 from sparse3d.scene.features import detect
-from sparse3d.scene.neighbours import nearest_distances, nearest_rows
 from sparse3d.scene.tracks import CameraArrays, Observations, components, refine, widest_angle_deg
 from sparse3d.scene.triangulate import TriangulateConfig, triangulate_points
 from sparse3d.scene.two_view import fundamental, midpoints

@@ -19,6 +19,7 @@ from sparse3d.scene.depth_map import DepthMap
 from sparse3d.train import start as starts
 from sparse3d.train.config import DensityConfig, RunConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Finished, Started, Stepped
+from sparse3d.train.floater_config import RemovalConfig
 from sparse3d.train.pipeline import run_training
 from sparse3d.train.run_folder import open_run
 from sparse3d.train.start import Start, kept_start
@@ -142,6 +143,8 @@ def test_depth_is_kept_only_for_terms_that_read_it(cfg: RunConfig, tmp_path: Pat
     assert start.depth_maps == {}
     assert start.extra_views == ()
     assert not (tmp_path / "r" / "depth.safetensors").exists()
+    judged = replace(without, train=replace(without.train, floaters=RemovalConfig(at=(0.5,))))
+    assert set(start_of(judged, tmp_path / "judged", resume=False).depth_maps) == {0, 1, 2}
     sparse = replace(without, scene=replace(cfg.scene, dense="off"))
     assert not start_of(sparse, tmp_path / "s", resume=False).points.oriented
 

@@ -29,7 +29,7 @@ from tests.train import kill_worker, tiny
 from tests.train.test_resume import assert_same_run
 
 # Weights of what a step looks at, and from where: no class of their own in the table.
-STEPS = ("virtual", "binocular", "sharpness")
+STEPS = ("virtual", "binocular", "sharpness", "ray_variance")
 # Strong enough to show in a run of a few steps.
 STRENGTH = {
     "dropout": 0.4,
@@ -43,6 +43,7 @@ STRENGTH = {
     "binocular": 1.0,
     "smooth": 1.0,
     "near_opacity": 0.5,
+    "ray_variance": 1.0,
     "outside": 1.0,
     "rank": 0.5,
     "feature_smooth": 0.2,

@@ -10,31 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse3d.scene.dense.fill import fill_edge_aware
-from sparse3d.scene.dense.match import Matched
+from sparse3d.scene.dense.matched import Matched, sure_pixels
 from sparse3d.scene.depth_map import DepthMap
 
 # A filled pixel's confidence at most: far below that of a matched one.
 FILLED_CONFIDENCE = 0.1
-# An island of agreeing pixels smaller than this is a chance match.
-_ISLAND_PX = 120
-# Cost above which a match is not believed even where two photos agree.
-_COST_MAX = 0.75
-# From so many photos on, one that agrees is not enough.
-_MANY_PHOTOS = 6
 
 
 def depth_maps(matches: Mapping[int, Matched]) -> dict[int, DepthMap]:
     """A depth map for each matched photo. Matched pixels that other photos confirm have a confidence from 0.3 to 1;
     the others are filled along the photo's surfaces, with a confidence of at most 0.1."""
     return {index: _depth_map(found) for index, found in matches.items()}
-
-
-def sure_pixels(found: Matched) -> NDArray[np.bool_]:
-    """[H,W] where a match may be believed: confirmed by other photos, no island, no photo sees through it."""
-    needed = 2 if found.sources + 1 >= _MANY_PHOTOS else 1
-    planes = found.planes
-    sure = (found.agreeing >= needed) & (planes[..., 3] < _COST_MAX) & (found.passed <= found.agreeing)
-    return sure & ~_islands(planes[..., 0], sure)
 
 
 def _depth_map(found: Matched) -> DepthMap:
@@ -66,14 +52,3 @@ def _normals(found: Matched, sure: NDArray[np.bool_], inverse: NDArray[np.float3
     y = ((np.arange(camera.height) + 0.5 - camera.cy) / camera.fy)[:, None]
     normal = np.stack([-sx, -sy, sx * x + sy * y - 1.0], axis=-1)
     return normal / np.linalg.norm(normal, axis=-1, keepdims=True)
-
-
-def _islands(w: NDArray[np.float32], sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Sure pixels in connected pieces, of steps below a hundredth of the depth range, that are too small."""
-    if not sure.any():
-        return np.zeros_like(sure)
-    low, high = np.quantile(w[sure], [0.01, 0.99])
-    scaled = np.clip((w - low) / max(high - low, 1e-12), 0.0, 1.0) * 8000.0 + 1.0
-    levels = np.where(sure, scaled, 0.0).astype(np.int16)
-    kept, _ = cv2.filterSpeckles(levels.copy(), 0, _ISLAND_PX, 120)
-    return sure & (kept == 0)

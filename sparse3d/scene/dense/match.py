@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sparse3d.camera import Camera
 from sparse3d.kernels import mvs
 from sparse3d.kernels.mvs import MatchCosts, MvsImage, Planes
+from sparse3d.scene.dense.matched import Matched, first_sure
 from sparse3d.scene.frustum import near_far, view_pairs
 from sparse3d.scene.records import Points, Scene
 
@@ -40,7 +41,10 @@ class MatchConfig:
     iterations: int = 3
     """Rounds of PatchMatch at each size."""
     coarse_spacing: int = 2
-    """Distance of a patch's samples at all sizes but the finest: wide patches find, narrow ones place."""
+    """Distance of a patch's samples at all sizes but the finest."""
+    finest_spacings: tuple[int, ...] = (1, 2)
+    """And at the finest: each is matched to the end, and the first that is sure of a pixel gives its match. Narrow
+    patches place edges; wide ones find what has little texture or is seen from far apart."""
     census_share: float = 0.5
     """Share of the census in the cost; the rest is ZNCC."""
     geometric_weight: float = 0.15
@@ -51,20 +55,6 @@ class MatchConfig:
     """And the largest relative difference of the two depths."""
     seed: int = 0
     """Of the random perturbations."""
-
-
-@dataclass(frozen=True)
-class Matched:
-    """One photo's matches: planes [H,W,4] (kernels/mvs.py); agreeing, hidden, passed [H,W] bytes: other photos whose
-    depth agrees, that see something in front, that see through; sources: how many photos it was matched with."""
-
-    image: MvsImage
-    rgb: NDArray[np.uint8]
-    planes: Planes
-    agreeing: NDArray[np.uint8]
-    hidden: NDArray[np.uint8]
-    passed: NDArray[np.uint8]
-    sources: int
 
 
 def match_photos(
@@ -92,34 +82,69 @@ def match_photos(
     pyramids = [_pyramid(camera, pixels, cfg.sweep_side) for camera, pixels in zip(cameras, rgb, strict=True)]
     near, far = near_far(cameras, sparse)
     w_far, w_near = 1.0 / far, 1.0 / near
-    planes: list[Planes] = []
+    starts = []
+    done, stages = 0, len(cameras) * (1 + 2 * len(cfg.finest_spacings))
+
+    def told() -> None:
+        nonlocal done
+        done += 1
+        tell("dense depth", done / stages)
+
     for k, near_by in enumerate(others):
-        planes.append(_coarse_to_fine(pyramids, k, near_by, w_far, w_near, cfg))
-        tell("dense depth", (k + 1) / (2 * len(cameras)))
+        starts.append(_coarse_to_fine(pyramids, k, near_by, w_far, w_near, cfg))
+        told()
     finest = [p[0] for p in pyramids]
-    first = [p.copy() for p in planes]
-    for k, near_by in enumerate(others):
-        if near_by:
-            costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, cfg.geometric_weight)
-            sources = [finest[j].source_of(finest[k], first[j]) for j in near_by]
-            mvs.patch_match(
-                finest[k],
-                sources,
-                costs,
-                planes[k],
-                w_far,
-                w_near,
-                cfg.iterations,
-                cfg.seed + 7919,
-            )
-        tell("dense depth", 0.5 + (k + 1) / (2 * len(cameras)))
+    found = [
+        _match_finest(finest, others, starts, spacing, (w_far, w_near), cfg, told) for spacing in cfg.finest_spacings
+    ]
     out = {}
     for k, near_by in enumerate(others):
         if near_by:
-            sources = [finest[j].source_of(finest[k], planes[j]) for j in near_by]
-            counts = mvs.check(finest[k], sources, planes[k], cfg.agree_px, cfg.agree_relative)
-            out[scene.train[k]] = Matched(finest[k], rgb[k], planes[k], *counts, len(near_by))
+            ways = [
+                Matched(finest[k], rgb[k], planes[k], *_check(finest, near_by, k, planes, cfg), len(near_by))
+                for planes in found
+            ]
+            out[scene.train[k]] = first_sure(ways)
     return out
+
+
+def _match_finest(
+    images: Sequence[MvsImage],
+    others: Sequence[Sequence[int]],
+    starts: Sequence[Planes],
+    spacing: int,
+    w_range: tuple[float, float],
+    cfg: MatchConfig,
+    told: Callable[[], None],
+) -> list[Planes]:
+    """Planes of every photo at its full working size, from `starts`: once by looks alone, once with the depth of the
+    others in the cost."""
+    first = []
+    for k, near_by in enumerate(others):
+        planes = starts[k].copy()
+        if near_by:
+            costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=spacing)
+            sources = [images[j].source_of(images[k]) for j in near_by]
+            mvs.patch_match(images[k], sources, costs, planes, *w_range, cfg.iterations, cfg.seed)
+        first.append(planes)
+        told()
+    second = []
+    for k, near_by in enumerate(others):
+        planes = first[k].copy()
+        if near_by:
+            costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, cfg.geometric_weight, spacing)
+            sources = [images[j].source_of(images[k], first[j]) for j in near_by]
+            mvs.patch_match(images[k], sources, costs, planes, *w_range, cfg.iterations, cfg.seed + 7919)
+        second.append(planes)
+        told()
+    return second
+
+
+def _check(
+    images: Sequence[MvsImage], near_by: Sequence[int], k: int, planes: Sequence[Planes], cfg: MatchConfig
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    sources = [images[j].source_of(images[k], planes[j]) for j in near_by]
+    return mvs.check(images[k], sources, planes[k], cfg.agree_px, cfg.agree_relative)
 
 
 def _working(camera: Camera, max_side: int) -> Camera:
@@ -149,22 +174,20 @@ def _pyramid(camera: Camera, rgb: NDArray[np.uint8], sweep_side: int) -> list[Mv
 def _coarse_to_fine(
     pyramids: Sequence[list[MvsImage]], k: int, near_by: list[int], w_far: float, w_near: float, cfg: MatchConfig
 ) -> Planes:
+    """Planes at the finest size to start from: swept at the coarsest, refined at all but the finest."""
     levels = pyramids[k]
     if not near_by:
         return np.zeros((*levels[0].grey.shape, 4), np.float32)
-    planes: Planes | None = None
-    for level in range(len(levels) - 1, -1, -1):
+    image = levels[-1]
+    sources = [pyramids[j][-1].source_of(image) for j in near_by]
+    costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=cfg.coarse_spacing)
+    count = _plane_count(image.camera, [pyramids[j][-1].camera for j in near_by], w_far, w_near, cfg)
+    planes, _ = mvs.sweep(image, sources, costs, w_far, w_near, count)
+    for level in range(len(levels) - 1, 0, -1):
         image = levels[level]
-        spacing = cfg.coarse_spacing if level > 0 else 1
-        costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=spacing)
         sources = [pyramids[j][min(level, len(pyramids[j]) - 1)].source_of(image) for j in near_by]
-        if planes is None:
-            depth_planes = _plane_count(image.camera, [pyramids[j][-1].camera for j in near_by], w_far, w_near, cfg)
-            planes, _ = mvs.sweep(image, sources, costs, w_far, w_near, depth_planes)
-        else:
-            planes = _enlarged(planes, image.camera)
         mvs.patch_match(image, sources, costs, planes, w_far, w_near, cfg.iterations, cfg.seed + level)
-    assert planes is not None
+        planes = _enlarged(planes, levels[level - 1].camera)
     return planes
 
 

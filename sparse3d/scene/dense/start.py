@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sparse3d.scene.dense.depth import FILLED_CONFIDENCE, depth_maps
 from sparse3d.scene.dense.fuse import FuseConfig, fuse
+from sparse3d.scene.dense.hull import Hull, scene_hull
+from sparse3d.scene.dense.hull_points import hull_points, unmatched
 from sparse3d.scene.dense.match import match_photos
 from sparse3d.scene.dense.surround import SurroundConfig, surround
 from sparse3d.scene.depth_map import DepthMap
@@ -46,24 +49,54 @@ def dense_start(
 
     sparse: triangulated points, they give the range of depths. given: the user's own metric depth, which fills what
     was not matched. From the training photos only.
+
+    Where masks (or alpha channels) show an object, what lies outside its visual hull is left out, and points of the
+    hull stand where nothing was matched; then there is a start however little matches.
     """
+    hull = scene_hull(scene)
+    shell = None if hull is None else hull_points(hull, {s.index: scene.images.rgb8(s.index) for s in hull.silhouettes})
     matches = match_photos(scene, sparse, progress=progress)
     maps = depth_maps(matches)
     maps = {index: completed(found, given.get(index) if given else None) for index, found in maps.items()}
+    if hull is not None:
+        maps = masked(maps, hull)
     sure = [float((found.confidence > FILLED_CONFIDENCE).mean()) for found in maps.values()]
-    if not maps or np.mean(sure) < _SURE_MIN:
-        return None
     photos = {index: found.rgb for index, found in matches.items()}
+    if not maps or np.mean(sure) < _SURE_MIN:
+        if shell is None:
+            return None
+        return DenseStart(shell, maps, photos, f"{len(shell):,} points on the visual hull of the masks")
     points = fuse(maps, photos, FuseConfig(spacing_px, count))
+    if hull is not None:
+        points = points.select(hull.contains(points.xyz))
     sentence = (
         f"{len(points):,} points from dense depth of {len(maps)} photos ({100 * np.mean(sure):.0f} % of the pixels "
         "matched and confirmed)"
     )
-    if margin > 0 and not scene.has_masks and scene.images.alpha(scene.train[0]) is None:
+    if shell is not None:
+        added = shell.select(unmatched(shell, maps))
+        sentence += f", {len(added):,} on the visual hull of the masks where nothing matched"
+        points = joined(points, added)
+    if margin > 0 and shell is None and not scene.has_masks and scene.images.alpha(scene.train[0]) is None:
         around = surround(maps, photos, SurroundConfig(margin=margin))
         sentence += f", {len(around):,} guessed around them"
         points = joined(points, around)
     return DenseStart(points, maps, photos, sentence)
+
+
+def masked(maps: Mapping[int, DepthMap], hull: Hull) -> dict[int, DepthMap]:
+    """The maps with nothing outside of their own photos' masks, a pixel or so wider."""
+    out = dict(maps)
+    for silhouette in hull.silhouettes:
+        found = maps.get(silhouette.index)
+        if found is None:
+            continue
+        height, width = found.depth.shape
+        mask = cv2.resize(silhouette.mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
+        out[silhouette.index] = DepthMap(
+            found.camera, found.depth * mask, found.confidence * mask, found.normal * mask[..., None], found.metric
+        )
+    return out
 
 
 def completed(found: DepthMap, given: DepthMap | None) -> DepthMap:

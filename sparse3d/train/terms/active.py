@@ -16,7 +16,8 @@ from sparse3d.train.terms.term import OutputGradients, TermSetup, TermStep
 
 class ActiveTerms:
     """The terms that are on, in the order of `WEIGHTS`. With none on, every call leaves everything as it is. Weights
-    without a class in `TERMS` are those of pictures beside the photos (`train.shot_plan`) and of `train.sharpness`."""
+    without a class in `TERMS` are those of pictures beside the photos (`train.shot_plan`), of `train.sharpness` and of
+    `train.ray_variance`."""
 
     def __init__(self, setup: TermSetup) -> None:
         self._terms = [TERMS[name](setup) for name in active_terms(setup.cfg) if name in TERMS.names()]
@@ -24,9 +25,11 @@ class ActiveTerms:
     def needs_depth(self, progress: float, position: int | None) -> bool:
         return any(term.needs_depth(progress, position) for term in self._terms)
 
-    def before_render(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> dict[str, Tensor]:
-        """The parameters to render."""
-        shown = dict(params)
+    def before_render(
+        self, step: TermStep, params: dict[str, Tensor], adam: AdamState, base: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """The parameters to render: `base` (`params` unless given) as the terms change it."""
+        shown = dict(params if base is None else base)
         for term in self._terms:
             term.before_render(step, params, adam, shown)
         return shown

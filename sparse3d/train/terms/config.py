@@ -65,6 +65,9 @@ class TermsConfig:
     FreeNeRF, Yang et al. 2023)."""
     near_fraction: float = 0.5
     """What counts as just before the camera: this fraction of the depth at which the initial splats begin."""
+    ray_variance: float = 0.0
+    """Weight of the variance of colours along the rays, falling to 0 at the end; steps take twice as long (Sparfels,
+    Jena et al. 2025)."""
     outside: float = 0.0
     """Weight of mean alpha^2 outside of the masks, where masks cut out an object (CoR-GS, Zhang et al. 2024)."""
     rank: float = 0.0
@@ -123,6 +126,7 @@ WEIGHTS = {
     "binocular": "shifted views",
     "smooth": "depth smoothness",
     "near_opacity": "fading before cameras",
+    "ray_variance": "colour variance along rays",
     "outside": "nothing outside masks",
     "rank": "effective rank",
     "feature_smooth": "neighbourhood smoothness",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sparse3d.scene.neighbours import nearest_rows
+from sparse3d.kernels.neighbours import nearest_rows
 
 
 class Neighbours:

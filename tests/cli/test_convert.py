@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sparse3d convert`: between any two formats, with words for what is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sparse3d import formats
+from sparse3d.formats import FORMATS
+from tests.cli.helpers import run
+from tests.formats.makers import differences, make_splats
+
+WRITABLE = [fmt.suffixes[0] for fmt in FORMATS if fmt.limits.writable]
+
+
+@pytest.mark.parametrize("target", WRITABLE)
+@pytest.mark.parametrize("source", WRITABLE)
+def test_between_any_two(tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, target: str) -> None:
+    splats = make_splats(30, 2)
+    formats.write(tmp_path / f"in{source}", splats)
+    done = run(capsys, "convert", tmp_path / f"in{source}", tmp_path / f"out{target}", "--json")
+    assert done.code == 0
+    result = json.loads(done.out)
+    assert result["num_splats"] == 30
+    assert result["bytes"][1] == (tmp_path / f"out{target}").stat().st_size
+    found = differences(formats.read(tmp_path / f"out{target}"), splats)
+    # Two roundings at most: of scales in SPZ, of quaternions in .splat, of colours in both.
+    limits = {"means": 0.05, "rotations": 0.06, "log_scales": 0.08, "opacities": 0.01, "sh0": 0.035}
+    assert {name: d for name, d in found.items() if name in limits and d > limits[name]} == {}
+
+
+def test_says_what_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    formats.write(tmp_path / "in.ply", make_splats(30, 3, antialias=True))
+    done = run(capsys, "convert", tmp_path / "in.ply", tmp_path / "out.splat")
+    assert "lost: spherical harmonics above degree 0 were dropped (the splats have degree 3)" in done.err
+    assert "lost: the antialias flag" in done.err
+    assert "32" in done.out
+    done = run(capsys, "convert", tmp_path / "in.ply", tmp_path / "out.ply", "--sh-degree", "1")
+    assert "above degree 1 were dropped" in done.err
+    assert formats.read(tmp_path / "out.ply").sh_degree == 1
+
+
+def test_versions_and_knobs_reach_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    formats.write(tmp_path / "in.ply", make_splats(30, 3))
+    run(capsys, "convert", tmp_path / "in.ply", tmp_path / "out.spz", "--spz-version", "4")
+    assert (tmp_path / "out.spz").read_bytes()[:5] == b"NGSP\x04"
+    knobs = ("--knob", "sh1_bits=8", "sh_rest_bits=8", "sh_rounding=0", "position_bits=16")
+    done = run(capsys, "convert", tmp_path / "in.ply", tmp_path / "out.spz", "--overwrite", *knobs)
+    assert done.code == 0
+    found = differences(formats.read(tmp_path / "out.spz"), make_splats(30, 3))
+    assert found["sh_rest"] < 0.004
+    assert found["means"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["in.ply", "out.xyz"], 2, "no splat format has this suffix"),
+        (["in.ply", "out.ksplat"], 2, "ksplat files are read but not written; formats that can be written: ply"),
+        (["in.ply", "in.ply"], 2, "exists; add --overwrite"),
+        (["in.ply", "a.ply", "--spz-version", "4"], 2, "--spz-version is for .spz files, OUT is a.ply"),
+        (
+            ["in.ply", "a.spz", "--knob", "sharpness=3"],
+            2,
+            "spz has no knob 'sharpness' (known: position_bits, sh1",
+        ),
+        (["in.ply", "a.spz", "--knob", "sh1_bits=9"], 2, "sh1_bits is 9.0, expected 1 to 8"),
+        (["in.ply", "a.spz", "--knob", "sh1_bits"], 2, "--knob sh1_bits: expected NAME=NUMBER"),
+        (["none.ply", "a.spz"], 3, "there is no such file"),
+    ],
+)
+def test_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], code: int,
+    text: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    formats.write(Path("in.ply"), make_splats(3, 0))
+    done = run(capsys, "convert", *words)
+    assert done.code == code
+    assert text in done.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.ply"]

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTML pages without a browser: what is in them, what is not, and reading them back. tests/browser opens them."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sparse3d import formats
+from sparse3d.camera import Camera
+from sparse3d.errors import BackendError, DataError, UsageError
+from sparse3d.formats import FORMATS, WriteOptions, html_page
+from sparse3d.formats.page_options import PageOptions, StartCamera, start_of_camera, start_of_splats
+from tests.formats.makers import make_splats
+
+HOSTILE = """</script><img src=x onerror=alert(1)><!-- {{SCENE}} "'&\u2028\0\n\udcff name"""
+
+
+def made(tmp_path: Path, page: PageOptions | None = None, **options: object) -> str:
+    path = tmp_path / "scene.html"
+    formats.write(path, make_splats(), WriteOptions(page=page, **options))  # type: ignore[arg-type]
+    return path.read_text(encoding="utf-8")
+
+
+def without_data(page: str) -> str:
+    """The page without base64, in which any pair of letters can come up."""
+    return re.sub(r"[A-Za-z0-9+/]{200,}={0,2}", "", page)
+
+
+def scripts(page: str) -> tuple[list[str], str]:
+    """The texts that run: the first script as it stands, and the player inflated; and the style."""
+    plain = re.findall(r"<script>(.*?)</script>", page, re.S)
+    code = base64.b64decode(re.findall(r'id="code">([^<]*)<', page)[0])
+    style = re.findall(r"<style>(.*?)</style>", page, re.S)
+    assert len(plain) == len(style) == 1
+    return [plain[0], zlib.decompress(code, -15).decode("utf-8")], style[0]
+
+
+def test_the_policy_names_what_runs_and_nothing_else(tmp_path: Path) -> None:
+    page = made(tmp_path)
+    texts, style = scripts(page)
+    content = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[0]
+    rules = dict(rule.split(" ", 1) for rule in content.split("; "))
+
+    def source(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    assert rules == {
+        "default-src": "'none'",
+        "script-src": f"{source(texts[0])} {source(texts[1])}",
+        "style-src": source(style),
+        "worker-src": "blob:",
+        "img-src": "data: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    assert page.index("Content-Security-Policy") < page.index("<style>") < page.index("<script")
+    for forbidden in (r"\son\w+\s*=", r"\sstyle\s*=", "javascript:"):
+        assert not re.search(forbidden, re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)), forbidden
+
+
+def test_no_host_and_no_path(tmp_path: Path) -> None:
+    page = made(tmp_path, PageOptions(title="Fox"))
+    everything = without_data(page) + "".join(scripts(page)[0])
+    assert not re.search(r"\b(https?|wss?|ftp|file):", everything)
+    assert not re.search(r"(src|href|action)\s*=\s*[\"']?(?!data:)[\w/.]", without_data(page))
+    assert "url(" not in page
+    assert str(tmp_path) not in everything
+    assert not re.search(r"/(home|root|tmp|work|Users)/", everything)
+
+
+def test_hostile_title(tmp_path: Path) -> None:
+    page = made(tmp_path, PageOptions(title=HOSTILE))
+    plain = made(tmp_path, PageOptions(title="x"))
+    for tag in ("<script", "</script", "<img", "<!--", "data-scene>"):
+        assert page.count(tag) == plain.count(tag), tag
+    title = re.findall("<title>(.*?)</title>", page, re.S)[0]
+    assert title.startswith("&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;&lt;!-- {{SCENE}} &quot;&#x27;&amp;")
+    assert title.endswith(" name")
+    assert made(tmp_path, PageOptions(title="\n")).count("<title>Splat scene</title>") == 1
+
+
+def test_data_in_a_script_element() -> None:
+    value = {"a": "</script><!-- & \u2028", "b": [1.5, None]}
+    text = html_page.data_json(value)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == value
+
+
+def test_size_and_determinism(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(noise).save(out, "PNG")
+    page = made(tmp_path, PageOptions(poster=out.getvalue()))
+    scene = sum(len(block) for block in re.findall("data-scene>([^<]*)<", page))
+    assert 0 < len(page) - scene < 1_500_000
+    assert len(made(tmp_path)) < 60_000
+    assert made(tmp_path) == made(tmp_path)
+
+
+def test_poster_loses_its_metadata(tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 20), (200, 30, 30))
+    exif = Image.Exif()
+    exif[0x010F] = "secret maker"
+    exif[0x0112] = 6
+    out = io.BytesIO()
+    image.save(out, "JPEG", exif=exif)
+    page = made(tmp_path, PageOptions(poster=out.getvalue()))
+    poster = base64.b64decode(re.findall(r"data:image/webp;base64,([^\"]*)", page)[0])
+    assert b"secret" not in poster
+    shown = Image.open(io.BytesIO(poster))
+    assert shown.size == (20, 40), "the picture was turned as its orientation said"
+    assert not shown.getexif()
+    with pytest.raises(UsageError, match=r"poster \(5 bytes\) is not a picture"):
+        made(tmp_path, PageOptions(poster=b"hello"))
+
+
+def test_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html_page, "_BLOCK", 400)
+    page = made(tmp_path, sh_degree=2)
+    assert page.count("data-scene>") > 3
+    found = formats.read(tmp_path / "scene.html")
+    formats.write(tmp_path / "scene.spz", make_splats(), WriteOptions(sh_degree=2))
+    direct = formats.read(tmp_path / "scene.spz")
+    options = WriteOptions(sh_degree=2)
+    for other in (direct, FORMATS["html"].quantised(make_splats(), options)):
+        assert all(torch.equal(a, b) for (_, a), (_, b) in zip(found.named(), other.named()))
+    notes = formats.write(tmp_path / "four.html", make_splats(degree=4))
+    assert notes == ("spherical harmonics above degree 3 were dropped (the splats have degree 4)",)
+    assert formats.read(tmp_path / "four.html").sh_degree == 3
+    with pytest.raises(UsageError, match="html cannot be written as version 4"):
+        formats.write(tmp_path / "four.html", make_splats(), WriteOptions(version=4))
+
+
+def test_damaged_pages_are_refused(tmp_path: Path) -> None:
+    data = made(tmp_path).encode("utf-8")
+    path = tmp_path / "bad.html"
+    start = data.index(b"data-scene>") + len(b"data-scene>")
+
+    def refused(changed: bytes, words: str) -> None:
+        path.write_bytes(changed)
+        with pytest.raises(DataError, match=words):
+            formats.read(path)
+
+    for length in (*range(0, len(data), 211), len(data) - 1):
+        refused(data[:length], "bad.html")
+    refused(data + b"x", "do not end with </html>")
+    refused(data[:start] + data[start + 4 :], "the page says")
+    refused(data[:start] + b"AAAA" + data[start + 4 :], "bad.html")
+    refused(data[:start] + b"=" + data[start + 1 :], "the page says")
+    refused(data.replace(b'id="meta">{', b'id="meta">['), "size of the scene is missing")
+    refused(b"<!doctype html>\n<title>Somebody's page</title>\n" + b"</body>\n</html>\n", "not a file of splats")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"position": (float("nan"), 0.0, 0.0)}, "three finite vectors"),
+        ({"target": (0.0, 0.0, -3.0)}, "stands in its target"),
+        ({"up": (0.0, 0.0, 0.0)}, "no up direction"),
+        ({"fov": 170.0}, "170.0 degrees, expected 5 to 150"),
+    ],
+)
+def test_impossible_first_camera(change: dict[str, object], words: str) -> None:
+    good = StartCamera((0.0, 0.0, -3.0), (0.0, 0.0, 0.0), (0.0, -1.0, 0.0))
+    with pytest.raises(UsageError, match=words):
+        dataclasses.replace(good, **change)  # type: ignore[arg-type]
+
+
+def test_first_cameras() -> None:
+    splats = make_splats(400)
+    pose = np.eye(4)
+    pose[:3, 3] = (-0.3, 0.7, 3.0)
+    camera = Camera(300, 400, 350.0, 350.0, 150.0, 200.0, pose)
+    start = start_of_camera(camera, splats)
+    assert start.position == pytest.approx((0.3, -0.7, -3.0))
+    assert start.target == pytest.approx((0.3, -0.7, 1.9), abs=0.2), "the middle of the cloud"
+    assert start.up == (0.0, -1.0, 0.0)
+    assert start.fov == pytest.approx(2 * np.degrees(np.arctan(np.sqrt(300 * 400) / 700)))
+    assert start_of_camera(camera, splats, (0.0, 0.0, 1.0)).up == (0.0, 0.0, 1.0)
+    own = start_of_splats(splats)
+    assert own.target == pytest.approx((0.3, -0.7, 1.9), abs=0.3)
+    pose[:3, 3] = -np.array(own.position)
+    focal = 200 / np.tan(np.radians(own.fov) / 2)
+    pixels, depths = Camera(400, 400, focal, focal, 200.0, 200.0, pose).project(splats.means.numpy())
+    seen = (depths > 0) & (np.abs(pixels - 200) < 200).all(axis=1)
+    assert 0.6 < seen.mean() < 1
+
+
+def test_how_to_open(tmp_path: Path) -> None:
+    made(tmp_path)
+    text = html_page.how_to_open(tmp_path / "scene.html")
+    for words in ("Computer: double click", "Android: open it with Chrome", "iPhone", "https", "(0.0 MB)"):
+        assert words in text
+
+
+def test_player_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html_page, "player_folder", lambda: tmp_path)
+    with pytest.raises(BackendError, match="scripts/do player"):
+        made(tmp_path)
+
+
+def test_player_is_built_from_these_sources(repo: Path) -> None:
+    """dist/ is committed; `python scripts/do player` makes it anew."""
+    player = repo / "viewer" / "player"
+    names = ["build.mjs", "package-lock.json", "tsconfig.json", *(f"src/{p.name}" for p in (player / "src").iterdir())]
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        digest.update(name.encode() + b"\0" + (player / name).read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    stored = (player / "dist" / "sources.sha256").read_text(encoding="utf-8").strip()
+    assert stored == digest.hexdigest(), "viewer/player changed: python scripts/do player"
+    assert sum(p.stat().st_size for p in (player / "dist").iterdir()) < 1_500_000
+    assert "resolved" not in (player / "package-lock.json").read_text(encoding="utf-8")

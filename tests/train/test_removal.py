@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Floaters removed during training: the planted ones go, the rest of the run's state follows, and bits are kept."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sparse3d.errors import UsageError
+from sparse3d.scene.records import Scene
+from sparse3d.splats import Splats
+from sparse3d.train.config import DensityConfig, ExposureConfig, TrainConfig
+from sparse3d.train.events import Cleaned, Event, Stepped
+from sparse3d.train.floater_config import RemovalConfig
+from sparse3d.train.floaters import find_floaters
+from sparse3d.train.observe import JudgingPhotos
+from sparse3d.train.run_folder import RunFolder, open_run
+from sparse3d.train.trainer import Run, train
+from sparse3d.train.views import TrainViews
+from tests.train import kill_worker, tiny
+from tests.train.test_floaters import TRUE, before_cameras, with_more
+from tests.train.test_resume import assert_same_run
+
+SOME = RemovalConfig(
+    at=(0.5,), levels=8, dense_votes=0, stray=0.0, isolated=0.0, min_opacity=0.0, harmful=False, outside_at=()
+)
+
+
+def config(**floaters: Any) -> TrainConfig:
+    cfg = replace(kill_worker.CONFIG, steps=12, density=DensityConfig(policy="fixed"), background="black")
+    return replace(cfg, floaters=replace(SOME, **floaters), exposure=ExposureConfig(), checkpoint_every=0)
+
+
+def planted(scene: Scene) -> Splats:
+    """The true splats, and 16 bright ones before the cameras behind them in the tables."""
+    places = before_cameras(scene, (0.7, 1.0))
+    return with_more(tiny.true_splats(), places, 0.08, torch.full((len(places), 3), 0.95))
+
+
+class Ball:
+    """Holds what is nearer to the origin than `radius`."""
+
+    def __init__(self, radius: float) -> None:
+        self._radius = radius
+
+    def contains(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        return np.linalg.norm(points, axis=1) < self._radius
+
+
+def go(
+    scene: Scene, cfg: TrainConfig, folder: RunFolder | None = None, stop_at: int = 0, **options: Any
+) -> tuple[Splats, list[Event]]:
+    stop, events = threading.Event(), []
+    loop = train(scene, planted(scene), cfg, folder, stop=stop, **options)
+    while True:
+        try:
+            events.append(next(loop))
+        except StopIteration as end:
+            return end.value, events
+        if isinstance(events[-1], Stepped) and events[-1].step == stop_at:
+            stop.set()
+
+
+def same(a: Splats, b: Splats) -> bool:
+    return all(torch.equal(left, right) for (_, left), (_, right) in zip(a.named(), b.named(), strict=True))
+
+
+def test_planted_floaters_go_in_the_middle_of_a_run(tiny_scene: Scene):
+    splats, events = go(tiny_scene, config())
+    (cleaned,) = (event for event in events if isinstance(event, Cleaned))
+    assert (cleaned.step, cleaned.kept, list(cleaned.removed)) == (6, False, ["front"])
+    assert 16 <= cleaned.removed["front"] <= 20
+    assert cleaned.num_splats == splats.num_splats == TRUE + 16 - cleaned.removed["front"]
+    assert float(splats.means.norm(dim=1).max()) < 1.5, "something is left before the cameras"
+    left, events = go(tiny_scene, config(at=()))
+    assert left.num_splats == TRUE + 16
+    assert not any(isinstance(event, Cleaned) for event in events)
+
+
+def test_moments_and_statistics_follow_their_splats(tiny_scene: Scene):
+    run = Run(tiny_scene, planted(tiny_scene), config(), None)
+    while run.step < 5:
+        list(run.advance(None, None))
+    run.stats.weight_max[:] = torch.arange(run.num_splats)
+    done = run.removal.apply(run.params, run.adam, run.stats, None, None)
+    rows = done.stats.weight_max.long()
+    assert len(rows) < run.num_splats
+    assert torch.equal(rows, rows.sort().values)
+    assert float(run.adam.m["means"].abs().max()) > 0
+    assert done.adam.step == 5
+    for name, tensor in run.params.items():
+        assert torch.equal(done.params[name], tensor[rows])
+        assert torch.equal(done.adam.m[name], run.adam.m[name][rows])
+        assert torch.equal(done.adam.v[name], run.adam.v[name][rows])
+
+
+def test_the_same_bits_on_any_number_of_threads_and_after_a_stop(tiny_scene: Scene, tmp_path: Path):
+    cfg = replace(
+        kill_worker.config("adaptive"), steps=12,
+        floaters=RemovalConfig(at=(0.4, 0.7, 1.0), levels=4, rounds=1, photos=3, max_share=0.6),
+    )  # fmt: skip
+    one, two, three = (go(tiny_scene, replace(cfg, threads=threads))[0] for threads in (1, 2, 3))
+    assert one.num_splats < TRUE + 16
+    assert same(one, two)
+    assert same(one, three)
+    for name, stop_at in (("a", 0), ("b", 6)):
+        with open_run(tmp_path / name) as folder:
+            go(tiny_scene, cfg, folder, stop_at=stop_at)
+    with open_run(tmp_path / "b", resume=True) as folder:
+        assert same(go(tiny_scene, cfg, folder, resume=True)[0], one)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def test_more_than_the_share_stays(tiny_scene: Scene):
+    splats, events = go(tiny_scene, config(max_share=0.01))
+    (cleaned,) = (event for event in events if isinstance(event, Cleaned))
+    assert cleaned.kept
+    assert splats.num_splats == cleaned.num_splats == TRUE + 16
+
+
+def test_what_is_outside_of_the_hull_goes(tiny_scene: Scene):
+    nothing = config(at=(0.25, 1.0), votes=0)
+    splats, events = go(tiny_scene, nothing, hull=Ball(1.5))
+    assert [event.removed for event in events if isinstance(event, Cleaned)] == [{"outside": 16}, {}]
+    assert splats.num_splats == TRUE
+    assert find_floaters(planted(tiny_scene), (), nothing.floaters, hull=Ball(1.5)).counts == {"outside": 16}
+
+
+def test_photos_judge_as_the_run_sees_them(tiny_scene: Scene):
+    """Through the exposure and the pose learned so far."""
+    cfg = kill_worker.config("adaptive")
+    run = Run(tiny_scene, tiny.initial(), cfg, None)
+    assert run.exposure is not None
+    assert run.camera_opt is not None
+    while run.step < 30:
+        list(run.advance(None, None))
+    views = TrainViews(tiny_scene, cfg)
+    plain = JudgingPhotos(views, torch.zeros(3))[1]
+    judge = JudgingPhotos(views, torch.zeros(3), exposure=run.exposure, camera_opt=run.camera_opt)[1]
+    assert torch.equal(judge.view.cam_from_world, run.camera_opt.pose(1))
+    assert not torch.equal(judge.view.cam_from_world, plain.view.cam_from_world)
+    assert torch.allclose(run.exposure.apply(1, judge.image), plain.image, atol=1e-6)
+    assert not torch.allclose(judge.image, plain.image, atol=1e-6)
+
+
+def test_settings_that_cannot_be_meant():
+    with pytest.raises(UsageError, match=r"floaters\.at has 1\.5; it is a moment of the run"):
+        RemovalConfig(at=(0.5, 1.5))
+    with pytest.raises(UsageError, match=r"floaters\.at has 0;"):
+        RemovalConfig(at=(0.0,))
+    with pytest.raises(UsageError, match=r"floaters\.photos is 0"):
+        RemovalConfig(photos=0)
+    with pytest.raises(UsageError, match=r"floaters\.levels is 0"):
+        RemovalConfig(levels=0)
+
+
+def test_outside_a_hull_nothing_is_left_whatever_the_share(tiny_scene: Scene):
+    cfg = config(at=(), outside_at=(0.5, 1.0), max_share=0.0)
+    splats, events = go(tiny_scene, cfg, hull=Ball(1.5))
+    cleaned = [event for event in events if isinstance(event, Cleaned)]
+    assert [event.step for event in cleaned] == [6, 12]
+    assert (cleaned[0].removed, cleaned[0].kept) == ({"outside": 16}, False)
+    assert splats.num_splats == TRUE + 16 - sum(event.removed.get("outside", 0) for event in cleaned)
+    assert Ball(1.5).contains(splats.means.numpy()).all()
+
+
+def test_a_hull_that_holds_nothing_removes_nothing(tiny_scene: Scene):
+    splats, events = go(tiny_scene, config(at=(), outside_at=(0.5,)), hull=Ball(0.0))
+    (cleaned,) = (event for event in events if isinstance(event, Cleaned))
+    assert (cleaned.kept, cleaned.removed) == (True, {"outside": TRUE + 16})
+    assert splats.num_splats == TRUE + 16
+
+
+def test_without_a_hull_no_step_is_a_moment_for_it(tiny_scene: Scene):
+    _, events = go(tiny_scene, config(at=(), outside_at=(0.5, 1.0)))
+    assert not any(isinstance(event, Cleaned) for event in events)
