@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sparse3d.errors import DataError
@@ -31,10 +33,8 @@ def image_size(count: int) -> tuple[int, int]:
     return width, 4 * math.ceil(count / width / 4)
 
 
-def files_from_sog(data: SogData) -> dict[str, bytes]:
-    """The files by name, meta.json first. Their lengths are the sizes of the parts."""
-    count = len(data.means)
-    numbers = [float(value) for value in data.mins], [float(value) for value in data.maxs]
+def pixel_images(data: SogData) -> dict[str, bytes]:
+    """The encoded images that have a pixel for each splat, by name: their sizes are what the order decides."""
     planes: dict[str, NDArray[np.uint8]] = {
         "means_l.webp": (data.means & 255).astype(np.uint8),
         "means_u.webp": (data.means >> 8).astype(np.uint8),
@@ -42,25 +42,36 @@ def files_from_sog(data: SogData) -> dict[str, bytes]:
         "scales.webp": data.scales,
         "sh0.webp": data.colour,
     }
+    if data.palette is not None:
+        labels = np.stack([data.palette.labels & 255, data.palette.labels >> 8, 0 * data.palette.labels], axis=1)
+        planes["shN_labels.webp"] = labels.astype(np.uint8)
+    # The codec lets go of Python's lock: one image a thread.
+    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+        encoded = pool.map(lambda plane: encode_image(_laid_out(plane)), planes.values())
+        return dict(zip(planes, encoded, strict=True))
+
+
+def files_from_sog(data: SogData, pixels: dict[str, bytes] | None = None) -> dict[str, bytes]:
+    """The files by name, meta.json first. Their lengths are the sizes of the parts. pixels: `pixel_images` of data."""
+    count = len(data.means)
+    numbers = [float(value) for value in data.mins], [float(value) for value in data.maxs]
     groups: dict[str, dict[str, object]] = {
         "means": {"mins": numbers[0], "maxs": numbers[1], "files": ["means_l.webp", "means_u.webp"]},
         "scales": {"codebook": _listed(data.scale_codebook), "files": ["scales.webp"]},
         "quats": {"files": ["quats.webp"]},
         "sh0": {"codebook": _listed(data.colour_codebook), "files": ["sh0.webp"]},
     }
-    images = {name: encode_image(_laid_out(plane)) for name, plane in planes.items()}
+    images = pixels or pixel_images(data)
     if data.palette is not None:
         entries, coefficients = data.palette.centroids.shape[:2]
-        labels = np.stack([data.palette.labels & 255, data.palette.labels >> 8, 0 * data.palette.labels], axis=1)
-        images["shN_centroids.webp"] = encode_image(_palette_image(data.palette.centroids))
-        images["shN_labels.webp"] = encode_image(_laid_out(labels.astype(np.uint8)))
+        images = images | {"shN_centroids.webp": encode_image(_palette_image(data.palette.centroids))}
         groups["shN"] = {
             "count": entries,
             "bands": round(math.sqrt(coefficients + 1)) - 1,
             "codebook": _listed(data.palette.codebook),
             "files": ["shN_centroids.webp", "shN_labels.webp"],
         }
-    return {META: make_meta(count, data.antialias, groups), **images}
+    return {META: make_meta(count, data.antialias, groups), **dict(sorted(images.items()))}
 
 
 def splats_from_files(load: Loader, total_bytes: int) -> Splats:
