@@ -17,7 +17,7 @@ from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
 from sparse3d.formats.sog_data import SogData, splats_from_sog
-from sparse3d.formats.sog_files import META, files_from_sog, splats_from_files
+from sparse3d.formats.sog_files import META, splats_from_files
 from sparse3d.formats.sog_order import best_ordered
 from sparse3d.formats.sog_quantise import MAX_PALETTE, SogSettings, check_splats, fitted_palette, sog_from_splats
 from sparse3d.formats.sog_zip import SogZip, write_zip
@@ -59,7 +59,7 @@ class Sog:
 
     def parts(self, splats: Splats, opts: WriteOptions) -> dict[str, bytes]:
         """The files of a bundle or folder by name; for rate control: their lengths are the sizes of the parts."""
-        return files_from_sog(*self._ordered(splats, opts))
+        return self._ordered(splats, opts)[1]
 
     def read_folder(self, folder: Path) -> Splats:
         """Splats of a folder with a meta.json. Raises DataError."""

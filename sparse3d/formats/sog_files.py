@@ -33,8 +33,10 @@ def image_size(count: int) -> tuple[int, int]:
     return width, 4 * math.ceil(count / width / 4)
 
 
-def pixel_images(data: SogData) -> dict[str, bytes]:
-    """The encoded images that have a pixel for each splat, by name: their sizes are what the order decides."""
+def files_from_sog(data: SogData) -> dict[str, bytes]:
+    """The files by name, meta.json first. Their lengths are the sizes of the parts."""
+    count = len(data.means)
+    numbers = [float(value) for value in data.mins], [float(value) for value in data.maxs]
     planes: dict[str, NDArray[np.uint8]] = {
         "means_l.webp": (data.means & 255).astype(np.uint8),
         "means_u.webp": (data.means >> 8).astype(np.uint8),
@@ -42,36 +44,28 @@ def pixel_images(data: SogData) -> dict[str, bytes]:
         "scales.webp": data.scales,
         "sh0.webp": data.colour,
     }
-    if data.palette is not None:
-        labels = np.stack([data.palette.labels & 255, data.palette.labels >> 8, 0 * data.palette.labels], axis=1)
-        planes["shN_labels.webp"] = labels.astype(np.uint8)
-    # The codec lets go of Python's lock: one image a thread.
-    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        encoded = pool.map(lambda plane: encode_image(_laid_out(plane)), planes.values())
-        return dict(zip(planes, encoded, strict=True))
-
-
-def files_from_sog(data: SogData, pixels: dict[str, bytes] | None = None) -> dict[str, bytes]:
-    """The files by name, meta.json first. Their lengths are the sizes of the parts. pixels: `pixel_images` of data."""
-    count = len(data.means)
-    numbers = [float(value) for value in data.mins], [float(value) for value in data.maxs]
     groups: dict[str, dict[str, object]] = {
         "means": {"mins": numbers[0], "maxs": numbers[1], "files": ["means_l.webp", "means_u.webp"]},
         "scales": {"codebook": _listed(data.scale_codebook), "files": ["scales.webp"]},
         "quats": {"files": ["quats.webp"]},
         "sh0": {"codebook": _listed(data.colour_codebook), "files": ["sh0.webp"]},
     }
-    images = pixels or pixel_images(data)
+    images = {name: _laid_out(plane) for name, plane in planes.items()}
     if data.palette is not None:
         entries, coefficients = data.palette.centroids.shape[:2]
-        images = images | {"shN_centroids.webp": encode_image(_palette_image(data.palette.centroids))}
+        labels = np.stack([data.palette.labels & 255, data.palette.labels >> 8, 0 * data.palette.labels], axis=1)
+        images["shN_centroids.webp"] = _palette_image(data.palette.centroids)
+        images["shN_labels.webp"] = _laid_out(labels.astype(np.uint8))
         groups["shN"] = {
             "count": entries,
             "bands": round(math.sqrt(coefficients + 1)) - 1,
             "codebook": _listed(data.palette.codebook),
             "files": ["shN_centroids.webp", "shN_labels.webp"],
         }
-    return {META: make_meta(count, data.antialias, groups), **dict(sorted(images.items()))}
+    # The codec lets go of Python's lock: one image a thread.
+    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+        encoded = dict(zip(images, pool.map(encode_image, images.values()), strict=True))
+    return {META: make_meta(count, data.antialias, groups), **encoded}
 
 
 def splats_from_files(load: Loader, total_bytes: int) -> Splats:

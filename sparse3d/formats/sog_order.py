@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In which order splats become pixels: the one of a few whose images have the fewest bytes."""
+"""In which order splats become pixels: the one of a few that gives the fewest bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparse3d.compress.order import grid_order, image_features, morton_order
 from sparse3d.formats.sog_data import SogData, permuted
-from sparse3d.formats.sog_files import image_size, pixel_images
+from sparse3d.formats.sog_files import files_from_sog, image_size
 from sparse3d.splats import Splats
 
 # Beyond, a splat is of no picture; infinities would leave the sorter nothing to compare.
@@ -19,16 +19,19 @@ _LOG_SCALES, _LOGITS = (-30.0, 30.0), (-20.0, 20.0)
 
 
 def best_ordered(splats: Splats, data: SogData) -> tuple[SogData, dict[str, bytes]]:
-    """`data`, the quantised `splats` [N] in their order, reordered, and its encoded images of pixels."""
-    best, least = None, -1
+    """`data`, the quantised `splats` [N] in their order, reordered, and its files by name."""
+    best = None
     for order in _orders(splats):
         tried = permuted(data, order)
-        images = pixel_images(tried)
-        size = sum(map(len, images.values()))
-        if best is None or size < least:
-            best, least = (tried, images), size
+        files = files_from_sog(tried)
+        if best is None or _size(files) < _size(best[1]):
+            best = (tried, files)
     assert best is not None
     return best
+
+
+def _size(files: dict[str, bytes]) -> int:
+    return sum(map(len, files.values()))
 
 
 def _orders(splats: Splats) -> Iterator[NDArray[np.int64]]:
