@@ -45,7 +45,7 @@ def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArr
         raise DataError("cannot be written: log_scales or logit_opacities is NaN")
     opacity = 1.0 / (1.0 + np.exp(-np.clip(arrays["logit_opacities"].astype(np.float64), -700, 700)))
     quats = unit_quats(arrays["quats_wxyz"]) * quat_signs(AXES)
-    rest = arrays["shN"] * sh_signs(AXES, degree)[:, None]
+    signs = sh_signs(AXES, degree).astype(np.float32)
     out: dict[str, NDArray[Any]] = {"POSITION": arrays["means"] * np.array(AXES, np.float32)}
     if bits > 16:
         colour = np.concatenate([0.5 + np.float32(SH_C0) * arrays["sh0"], opacity[:, None]], axis=1)
@@ -54,9 +54,9 @@ def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArr
     out[f"{EXTENSION}:SCALE"] = np.exp(np.clip(arrays["log_scales"], *_LOG_SCALE_RANGE))
     out[f"{EXTENSION}:OPACITY"] = _unsigned(opacity[:, None], bits)
     out[harmonic_name(0, 0)] = arrays["sh0"]
-    for k in range(rest.shape[1]):
+    for k in range(arrays["shN"].shape[1]):
         band = int((k + 1) ** 0.5)
-        out[harmonic_name(band, k + 1 - band * band)] = np.ascontiguousarray(rest[:, k])
+        out[harmonic_name(band, k + 1 - band * band)] = arrays["shN"][:, k] * signs[k]
     return out
 
 
