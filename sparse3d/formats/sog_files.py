@@ -22,8 +22,9 @@ from sparse3d.splats import Splats, num_sh_rest
 Loader = Callable[[str, int], bytes]
 META = "meta.json"
 _ROW_ENTRIES = 64
-# A bomb's image unpacks to 10,000 times its bytes. Real images hold at most one splat a byte or so; flat colours more.
-_FREE_COUNT, _SPLATS_A_BYTE = 1 << 16, 16
+# A bomb's image unpacks to 10,000 times its bytes. Real images hold at most one splat a byte (places alone need more);
+# a count beyond a million and these is refused: a small file may take some 500 MB of memory, another byte 1 kB more.
+_FREE_COUNT, _SPLATS_A_BYTE = 1 << 20, 4
 _COEFFICIENTS = {64 * num_sh_rest(degree): degree for degree in (1, 2, 3)}
 
 
@@ -103,7 +104,8 @@ def splats_from_files(load: Loader, total_bytes: int) -> Splats:
 def _plane(load: Loader, meta: SogMeta, role: str, limit: int) -> NDArray[np.uint8]:
     name = meta.files[role]
     pixels = decode_image(load(name, limit), name, meta.count, 4 * meta.count + (1 << 16))
-    return pixels.reshape(-1, 4)[: meta.count]
+    # Not a view: padding may be three times what counts.
+    return pixels.reshape(-1, 4)[: meta.count].copy()
 
 
 def _read_palette(
