@@ -19,6 +19,10 @@ COMMANDS: dict[str, Command] = {
     "eval": Command("evaluate", "RUN", "Compare a run with its held-out photos again."),
     "render": Command("render", "RUN|FILE", "Draw a video or pictures along a path of cameras."),
     "clean": Command("clean", "IN OUT", "Remove floaters from the splats of a run or a file, judged by photos."),
+    "export": Command(
+        "export", "SOURCE OUT", "Write a run or file as a small file that phones open: by size, loss or device."
+    ),
+    "compress": Command("compress", "IN OUT", "The same from one file of splats to another."),
     "convert": Command("convert", "IN OUT", "Write a file of splats in another format, and say what it cannot keep."),
     "info": Command("info", "PATH", "Say what a run, a file of splats or a scene folder holds."),
     "doctor": Command("doctor", "", "Print versions and back ends, and test every kernel on this machine."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sparse3d.cli.knobs import parse_knobs
 from sparse3d.cli.parse import parse
 from sparse3d.cli.table import aligned
 from sparse3d.cli.terminal import say
@@ -56,7 +57,7 @@ def main(words: Sequence[str]) -> int:
     if args.spz_version is not None and chosen.name != "spz":
         raise UsageError(f"--spz-version is for .spz files, OUT is {args.out.name}")
     opts = formats.WriteOptions(
-        sh_degree=args.sh_degree, effort=args.effort, version=args.spz_version, knobs=_knobs(args.knob)
+        sh_degree=args.sh_degree, effort=args.effort, version=args.spz_version, knobs=parse_knobs(args.knob)
     )
     formats.check_options(chosen, opts)
     began = time.perf_counter()
@@ -76,19 +77,6 @@ def main(words: Sequence[str]) -> int:
         say(f"lost: {note}")
     print(aligned(_rows(result)))
     return 0
-
-
-def _knobs(words: Sequence[str]) -> dict[str, float]:
-    out = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        try:
-            out[name] = float(value) if equals else float("nan")
-        except ValueError:
-            out[name] = float("nan")
-        if out[name] != out[name]:
-            raise UsageError(f"--knob {word}: expected NAME=NUMBER")
-    return out
 
 
 def _lost(chosen: Format, splats: Splats) -> list[str]:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse3d.compress.order import morton_order
 from sparse3d.conventions import SH_C0
@@ -91,6 +92,9 @@ class CompressedPly:
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         """In the order of the file, along a Z-order curve."""
         return _unpack(_pack(splats, kept_degree(self, splats, opts))[0])
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return morton_order(splats.means)
 
 
 def _checked_tables(file: BinaryIO, header: PlyHeader) -> _Chunks:

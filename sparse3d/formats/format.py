@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, Protocol
 
+from torch import Tensor
+
 from sparse3d.errors import UsageError
 from sparse3d.formats.page_options import PageOptions
 from sparse3d.registry import Registry
@@ -72,8 +74,9 @@ class Format(Protocol):
     read raises DataError for anything that is not a whole, consistent file: it never allocates on a count that it has
     not compared with the bytes that are there, and never returns an empty scene for a bad file. write returns notes,
     one sentence for each thing the format could not keep. quantised is what a reader of the written file would get, in
-    the same order, by the code that `write` packs with; a lossless format returns what it would write. The options
-    have passed `check_options`.
+    the same order, by the code that `write` packs with; a lossless format returns what it would write. file_order is
+    that order with the effort "default": the permutation [N] int64 of the given splats. The options have passed
+    `check_options`.
     """
 
     name: str
@@ -91,6 +94,8 @@ class Format(Protocol):
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]: ...
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats: ...
+
+    def file_order(self, splats: Splats) -> Tensor: ...
 
 
 FORMATS: Registry[Format] = Registry("splat format")

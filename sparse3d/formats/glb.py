@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 import torch
+from torch import Tensor
 
 from sparse3d.errors import DataError
 from sparse3d.formats.checks import remaining_bytes
@@ -60,6 +61,9 @@ class Glb:
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         return self.read(io.BytesIO(b"".join(self._glb(splats, opts))))
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return torch.arange(splats.num_splats)
 
     def _glb(self, splats: Splats, opts: WriteOptions) -> Iterator[bytes]:
         bits = int(knob_value(self, opts, "glb_bits") or 32)

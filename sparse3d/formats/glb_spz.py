@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse3d.formats import spz_bits
 from sparse3d.formats.axes import RIGHT_UP_BACK, quat_signs
@@ -53,6 +54,9 @@ class GlbSpz:
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         return self.read(io.BytesIO(self._glb(splats, opts)[0]))
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return Spz().file_order(splats)
 
     def _glb(self, splats: Splats, opts: WriteOptions) -> tuple[bytes, tuple[str, ...]]:
         degree = kept_degree(self, splats, opts)

@@ -15,6 +15,8 @@ import json
 import re
 from typing import BinaryIO
 
+from torch import Tensor
+
 from sparse3d.errors import DataError
 from sparse3d.formats.format import FORMATS, Knob, Limits, WriteOptions, kept_degree, register
 from sparse3d.formats.html_page import DOCTYPE, GENERATOR, make_page, scene_pattern
@@ -51,6 +53,9 @@ class Html:
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         return FORMATS["spz"].quantised(splats, self._scene_options(splats, opts))
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return FORMATS["spz"].file_order(splats)
 
     def _scene_options(self, splats: Splats, opts: WriteOptions) -> WriteOptions:
         return dataclasses.replace(opts, version=3, sh_degree=kept_degree(self, splats, opts))

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError, UsageError
@@ -97,6 +98,9 @@ class Ksplat:
         raise UsageError("ksplat files are read but not written")
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
+        raise UsageError("ksplat files are read but not written")
+
+    def file_order(self, splats: Splats) -> Tensor:
         raise UsageError("ksplat files are read but not written")
 
 

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError
@@ -66,6 +67,9 @@ class Ply:
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         """Plain PLY loses nothing but the harmonics above the degree asked for."""
         return replace(splats, shN=splats.shN[:, : num_sh_rest(kept_degree(self, splats, opts))].contiguous())
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return torch.arange(splats.num_splats)
 
 
 def _checked(file: BinaryIO, header: PlyHeader) -> BinaryIO:

@@ -13,12 +13,15 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
+from torch import Tensor
+
+from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
-from sparse3d.formats.sog_data import SogData, splats_from_sog
-from sparse3d.formats.sog_files import META, splats_from_files
-from sparse3d.formats.sog_order import best_ordered
+from sparse3d.formats.sog_data import SogData, permuted, splats_from_sog
+from sparse3d.formats.sog_files import META, files_from_sog, splats_from_files
+from sparse3d.formats.sog_order import smallest
 from sparse3d.formats.sog_quantise import MAX_PALETTE, SogSettings, check_splats, fitted_palette, sog_from_splats
 from sparse3d.formats.sog_zip import SogZip, write_zip
 from sparse3d.splats import Splats
@@ -26,7 +29,8 @@ from sparse3d.splats import Splats
 
 @register
 class Sog:
-    """SOG v2: `.sog` bundles, and folders named by their meta.json."""
+    """SOG v2: `.sog` bundles, and folders named by their meta.json. Effort "high" tries other orders of the pixels, the
+    sorted grid among them, and keeps the smallest file; and palettes get twice the rounds."""
 
     name = "sog"
     suffixes: tuple[str, ...] = (".sog",)
@@ -55,11 +59,18 @@ class Sog:
         return degree_note(self, splats, opts)
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
-        return splats_from_sog(self._ordered(splats, opts)[0])
+        if opts.effort == "high":
+            return splats_from_sog(self._smallest(splats, opts)[0])
+        return splats_from_sog(self._along_curve(splats, opts))
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return morton_order(splats.means)
 
     def parts(self, splats: Splats, opts: WriteOptions) -> dict[str, bytes]:
         """The files of a bundle or folder by name; for rate control: their lengths are the sizes of the parts."""
-        return self._ordered(splats, opts)[1]
+        if opts.effort == "high":
+            return self._smallest(splats, opts)[1]
+        return files_from_sog(self._along_curve(splats, opts))
 
     def read_folder(self, folder: Path) -> Splats:
         """Splats of a folder with a meta.json. Raises DataError."""
@@ -71,9 +82,18 @@ class Sog:
         write_files(folder, self.parts(splats, opts))
         return degree_note(self, splats, opts)
 
-    def _ordered(self, splats: Splats, opts: WriteOptions) -> tuple[SogData, dict[str, bytes]]:
+    def _data(self, splats: Splats, opts: WriteOptions) -> SogData:
         check_splats(splats)
-        return best_ordered(splats, sog_from_splats(splats, self.settings(splats, opts)))
+        return sog_from_splats(splats, self.settings(splats, opts))
+
+    def _along_curve(self, splats: Splats, opts: WriteOptions) -> SogData:
+        # A Z-order curve row by row: 2 % smaller images than the same curve laid along one through the image. Sorting
+        # on a grid was measured at 0.1 % fewer bytes of a file of 138,766 splats, for twice the time.
+        data = self._data(splats, opts)
+        return permuted(data, self.file_order(splats).numpy())
+
+    def _smallest(self, splats: Splats, opts: WriteOptions) -> tuple[SogData, dict[str, bytes]]:
+        return smallest(splats, self._data(splats, opts))
 
     def settings(self, splats: Splats, opts: WriteOptions) -> SogSettings:
         """The numbers that the options and their defaults mean for these splats."""

@@ -18,7 +18,7 @@ from sparse3d.splats import Splats
 _LOG_SCALES, _LOGITS = (-30.0, 30.0), (-20.0, 20.0)
 
 
-def best_ordered(splats: Splats, data: SogData) -> tuple[SogData, dict[str, bytes]]:
+def smallest(splats: Splats, data: SogData) -> tuple[SogData, dict[str, bytes]]:
     """`data`, the quantised `splats` [N] in their order, reordered, and its files by name."""
     best = None
     for order in _orders(splats):

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import BinaryIO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError
@@ -68,6 +70,10 @@ class SplatFile:
         """In the order of the file: by opacity times volume."""
         return _unpack(_pack(splats)[0])
 
+    def file_order(self, splats: Splats) -> Tensor:
+        arrays = numpy_of(splats, 0)
+        return torch.from_numpy(_order(_log_scales(arrays["log_scales"]), alpha_bytes(arrays["logit_opacities"])))
+
 
 def _unpack(rows: NDArray[np.void]) -> Splats:
     scales = finite(rows["scale"], ".splat: scale")
@@ -87,10 +93,9 @@ def _pack(splats: Splats) -> tuple[NDArray[np.void], tuple[str, ...]]:
     if splats.num_splats == 0:
         raise DataError("there are no splats to write")
     arrays = numpy_of(splats, 0)
-    log_scales = np.nan_to_num(arrays["log_scales"], nan=_LEAST_LOG_SCALE, neginf=_LEAST_LOG_SCALE)
-    log_scales = log_scales.clip(_LEAST_LOG_SCALE, _MOST_LOG_SCALE)
+    log_scales = _log_scales(arrays["log_scales"])
     alphas = alpha_bytes(arrays["logit_opacities"])
-    order = np.argsort(-(log_scales.sum(axis=1) + np.log(alphas + np.float32(1e-3))), kind="stable")
+    order = _order(log_scales, alphas)
     colour = finite(arrays["sh0"], "cannot be written: sh0") * np.float32(SH_C0) + np.float32(0.5)
     rows = np.empty(splats.num_splats, dtype=_ROW)
     rows["mean"] = finite(arrays["means"], "cannot be written: means")[order]
@@ -101,6 +106,15 @@ def _pack(splats: Splats) -> tuple[NDArray[np.void], tuple[str, ...]]:
     clipped = int(((colour < -0.002) | (colour > 1.002)).any(axis=1).sum())
     notes = (f"colours of {clipped} splats lie outside of 0..1 and were cut",) if clipped else ()
     return rows, notes
+
+
+def _log_scales(log_scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    kept = np.nan_to_num(log_scales, nan=_LEAST_LOG_SCALE, neginf=_LEAST_LOG_SCALE)
+    return kept.clip(_LEAST_LOG_SCALE, _MOST_LOG_SCALE)
+
+
+def _order(log_scales: NDArray[np.float32], alphas: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.argsort(-(log_scales.sum(axis=1) + np.log(alphas + np.float32(1e-3))), kind="stable")
 
 
 def _quat_bytes(quats: NDArray[np.float32]) -> NDArray[np.float32]:

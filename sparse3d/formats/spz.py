@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
@@ -54,6 +55,10 @@ class Spz:
         Knob("sh1_bits", 1, 8, 4.5, "bits of a harmonic of degree 1 of a splat of mean weight", integer=False),
         Knob("sh_rest_bits", 1, 8, 3.5, "the same for degree 2 and more", integer=False),
         Knob("sh_rounding", 0, 1, 0.5, "how much coarser the harmonics of faint and small splats are", integer=False),
+        Knob("rotation_bits", 3, 9, 9, "bits of each of the three stored quaternion components, beside its sign"),
+        Knob("scale_bits", 5, 8, 8, "bits of a scale"),
+        Knob("colour_bits", 4, 8, 8, "bits of a base colour's channel"),
+        Knob("alpha_bits", 4, 8, 8, "bits of an opacity"),
     )
     versions: tuple[int, ...] = (3, 4)
 
@@ -71,6 +76,9 @@ class Spz:
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         """In the order of the file, which is not that of `splats`."""
         return bits.unpack(_pack(self, splats, opts).packed)
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return morton_order(splats.means)
 
 
 @dataclass(frozen=True)
@@ -95,9 +103,11 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
         (knob_number(chosen, opts, "sh1_bits"), knob_number(chosen, opts, "sh_rest_bits")),
         knob_number(chosen, opts, "sh_rounding"), num_sh_rest(degree),
     )  # fmt: skip
+    keep = {name: int(knob_number(chosen, opts, f"{name}_bits")) for name in ("rotation", "scale", "colour", "alpha")}
     packed = bits.Packed(
-        positions, bits.alphas(arrays["logit_opacities"]), bits.colour_bytes(arrays["sh0"]),
-        bits.scale_bytes(arrays["log_scales"]), bits.rotation_bytes(arrays["quats_wxyz"]),
+        positions, bits.coarser(bits.alphas(arrays["logit_opacities"]), keep["alpha"]),
+        bits.colour_bytes(arrays["sh0"], keep["colour"]), bits.scale_bytes(arrays["log_scales"], keep["scale"]),
+        bits.rotation_bytes(arrays["quats_wxyz"], keep["rotation"]),
         _sh_bytes(given["shN"], order, degree, steps),
         version=opts.version or 3, sh_degree=degree, fractional_bits=fractional, antialias=splats.antialias,
     )  # fmt: skip

@@ -118,12 +118,22 @@ def fixed_positions(means: NDArray[np.float32], fractional_bits: int) -> tuple[B
     return np.ascontiguousarray(whole.view(np.uint8).reshape(-1, 3, 4)[:, :, :3].reshape(-1, 9)), outside
 
 
-def scale_bytes(log_scales: NDArray[np.float32]) -> Bytes:
-    return _to_u8((log_scales + 10) * 16)
+def scale_bytes(log_scales: NDArray[np.float32], keep_bits: int = 8) -> Bytes:
+    """[N,3] bytes of log scales, multiples of 2^(8 - keep_bits)."""
+    return _to_u8((log_scales + 10) * 16, keep_bits)
 
 
-def colour_bytes(sh0: NDArray[np.float32]) -> Bytes:
-    return _to_u8((sh0 * np.float32(COLOUR_SCALE) + np.float32(0.5)) * 255)
+def colour_bytes(sh0: NDArray[np.float32], keep_bits: int = 8) -> Bytes:
+    """Bytes of base colours, multiples of 2^(8 - keep_bits)."""
+    return _to_u8((sh0 * np.float32(COLOUR_SCALE) + np.float32(0.5)) * 255, keep_bits)
+
+
+def coarser(values: Bytes, keep_bits: int) -> Bytes:
+    """The nearest of 2^keep_bits values evenly from 0 to 255, both included."""
+    if keep_bits == 8:
+        return values
+    steps = 2**keep_bits - 1
+    return np.rint(np.rint(values * (steps / 255)) * (255 / steps)).astype(np.uint8)
 
 
 def rotation_bytes(quats_wxyz: NDArray[np.float32], keep_bits: NDArray[np.int64] | int = 9) -> Bytes:
@@ -159,5 +169,7 @@ def alphas(logits: NDArray[np.float32]) -> Bytes:
     return alpha_bytes(logits)
 
 
-def _to_u8(values: NDArray[np.float32]) -> Bytes:
-    return np.rint(np.nan_to_num(values, nan=0, posinf=255, neginf=0).clip(0, 255)).astype(np.uint8)
+def _to_u8(values: NDArray[np.float32], keep_bits: int = 8) -> Bytes:
+    step = 2 ** (8 - keep_bits)
+    whole = np.rint(np.nan_to_num(values, nan=0, posinf=255, neginf=0).clip(0, 255) / step) * step
+    return whole.clip(0, 256 - step).astype(np.uint8)

@@ -20,7 +20,7 @@ from sparse3d.errors import DataError, UsageError
 from sparse3d.formats import FORMATS, WriteOptions
 from sparse3d.formats.sog import Sog
 from sparse3d.formats.sog_data import permuted, splats_from_sog
-from sparse3d.formats.sog_files import files_from_sog
+from sparse3d.formats.sog_files import files_from_sog, splats_from_files
 from sparse3d.formats.sog_quantise import fitted_palette, sog_from_splats
 from sparse3d.splats import Splats
 from tests.conftest import REPO, require_shared_scene
@@ -88,13 +88,18 @@ def test_the_order_with_the_fewest_bytes_is_kept() -> None:
         means=torch.stack([t.sin(), t.cos(), t / 3], 1),
         sh0=t.sin()[:, None, None].repeat(1, 1, 3),
     )
-    kept = size(SOG.parts(splats, WriteOptions()))
+    high = WriteOptions(effort="high")
+    kept = size(SOG.parts(splats, high))
     for order in (torch.arange(2000), morton_order(splats.means)):
         data = permuted(sog_from_splats(splats, SOG.settings(splats, WriteOptions())), order.numpy())
         assert kept <= size(files_from_sog(data))
     shuffled = splats.select(torch.randperm(2000, generator=torch.Generator().manual_seed(1)))
     data = sog_from_splats(shuffled, SOG.settings(shuffled, WriteOptions()))
     assert size(SOG.parts(shuffled, WriteOptions())) < 0.9 * size(files_from_sog(data))
+    files = SOG.parts(shuffled, high)
+    again = splats_from_files(lambda name, _: files[name], size(files))
+    for (name, a), (_, b) in zip(again.named(), SOG.quantised(shuffled, high).named()):
+        assert torch.equal(a, b), name
 
 
 def size(files: dict[str, bytes]) -> int:
