@@ -18,6 +18,13 @@ from torch import Tensor
 from sparse3d.errors import DataError
 from sparse3d.kernels import compress as kernels
 
+Floats = NDArray[np.float32]
+# Above so many numbers, those that differ by less than one in 2048 of what they are from the mean count as one:
+# a codebook's steps are far wider.
+MANY = 1 << 18
+# Of a float32: its sign, 8 bits of exponent and 11 of mantissa.
+_KEY_BITS = 20
+_BLOCK = 1 << 18
 # Bins of the dynamic programme: half of them with equal numbers of values, half with equal widths.
 BINS = 4096
 
@@ -52,15 +59,15 @@ def codebook(
     index's entropy costs, in units of the mean squared error that `price` 0 reaches (0.5 to 2 are useful): the entries
     then minimise error + price * mse0 * entropy (entropy-constrained scalar quantisation; Chou, Lookabaugh and Gray
     1989), and labels are the cheapest entries, not always the nearest.
+    Of more than 262,144 numbers, those that differ by less than 1/2048 of their distance from the mean count as one.
     Raises DataError for NaN or infinite numbers, negative weights, shapes that do not fit, and a count out of range.
     """
     x, w = _checked(values, count, weights)
     if len(x) == 0:
         return Codebook(torch.zeros(count), torch.zeros(0, dtype=torch.uint8), 0.0)
     # Equal numbers are one of their weight; all sums are in double.
-    distinct, inverse = np.unique(x, return_inverse=True)
-    mass = np.bincount(inverse.reshape(-1), weights=w, minlength=len(distinct)).astype(np.float64)
-    sorted_values = _Sorted(distinct.astype(np.float64), mass)
+    distinct, mass, group_of = _grouped(x, w) if len(x) > MANY else _distinct(x, w)
+    sorted_values = _Sorted(distinct, mass)
     entries = sorted_values.lloyd(sorted_values.optimal(count), iterations)
     cuts = sorted_values.cuts(entries, np.zeros(len(entries)))
     if price > 0:
@@ -69,8 +76,41 @@ def codebook(
     rounded = entries.astype(np.float32)
     full = np.concatenate([rounded, np.full(count - len(rounded), rounded[-1], np.float32)])
     mse = sorted_values.error(rounded.astype(np.float64), cuts)
-    labels = label_of[inverse.reshape(-1)].astype(np.uint8)
+    labels = label_of.astype(np.uint8)[group_of]
     return Codebook(torch.from_numpy(full), torch.from_numpy(labels), mse)
+
+
+def _distinct(x: Floats, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """The distinct numbers, rising, their weights, and which of them each of `x` is."""
+    distinct, inverse = np.unique(x, return_inverse=True)
+    mass = np.bincount(inverse.reshape(-1), weights=w, minlength=len(distinct)).astype(np.float64)
+    return distinct.astype(np.float64), mass, inverse.reshape(-1)
+
+
+def _grouped(x: Floats, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]]:
+    """As `_distinct`, for many numbers in little memory: those whose distances from the mean have the same
+    first 20 bits are one, their own mean."""
+    # Subtracting rounds, but never swaps two numbers.
+    middle = np.float32(x.mean(dtype=np.float64))
+    keys = np.empty(len(x), np.int32)
+    mass, sums, plain, counts = (np.zeros(1 << _KEY_BITS) for _ in range(4))
+    for start in range(0, len(x), _BLOCK):
+        part, weight = x[start : start + _BLOCK], w[start : start + _BLOCK]
+        bits = (part - middle).view(np.int32)
+        # Bits of floats as integers that rise with the numbers: those of negative ones are turned over.
+        key = ((bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> (32 - _KEY_BITS)) + (1 << (_KEY_BITS - 1))
+        keys[start : start + _BLOCK] = key
+        size = len(mass)
+        mass += np.bincount(key, weight, size)
+        sums += np.bincount(key, weight * part, size)
+        plain += np.bincount(key, part, size)
+        counts += np.bincount(key, None, size)
+    used = np.flatnonzero(counts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(mass[used] > 0, sums[used] / mass[used], plain[used] / counts[used])
+    group_of_key = np.zeros(len(mass), np.int32)
+    group_of_key[used] = np.arange(len(used))
+    return np.maximum.accumulate(means), mass[used], group_of_key[keys]
 
 
 class _Sorted:

@@ -26,6 +26,8 @@ EXACT_ENTRIES = 2048
 NEAR_ENTRIES, FINAL_ENTRIES = 256, 1024
 # Steps end early when the error falls by less than this share.
 _ENOUGH = 1e-4
+# Vectors that are compared with their stand-ins at a time.
+_BLOCK = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,13 @@ def palette(
     if n == 0 or dim == 0:
         entries = np.zeros((1 if n else 0, dim), np.float32)
         return Palette(torch.from_numpy(entries), torch.zeros(n, dtype=torch.int64), 0.0)
-    first, distinct_of = _distinct(values)
-    rows = kernels.padded(values[first])
+    # The one copy of the vectors: a file of a million splats may take three times its size in memory, no more.
+    rows = kernels.padded(values)
+    # -0 becomes 0, so that equal vectors have equal bits.
+    rows += np.float32(0)
+    first, distinct_of = _distinct(rows[:, :dim])
+    if len(first) < n:
+        rows = rows[first]
     # The mean is taken off, for scores in float lose digits in what all vectors share; and the largest number is made
     # about 1 by a power of 2, so that squares neither vanish nor overflow.
     offset = rows[:, :dim].mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -79,7 +86,7 @@ def palette(
     if warm is None:
         entries, labels = search.start(count, seed)
     else:
-        entries, labels = search.start_from(kernels.padded((_array(warm) - offset) / unit))
+        entries, labels = search.start_from(kernels.padded((_array(warm) + np.float32(0) - offset) / unit))
     entries, labels, errors = search.lloyd(entries, labels, iterations)
     rank = search.rank(entries)
     out = np.empty((len(entries), dim), np.float32)
@@ -185,15 +192,15 @@ def _checked(
 
 
 def _array(vectors: Tensor) -> NDArray[np.float32]:
-    # -0 becomes 0, so that equal vectors have equal bits.
-    return np.ascontiguousarray(vectors.detach().to(torch.float32).numpy()) + np.float32(0)
+    return vectors.detach().to(torch.float32).numpy()
 
 
 def _distinct(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """first [M]: a row of each distinct vector, in rising order; of [N]: which of these each row equals."""
     hashed = _hash_rows(values)
     _, first, inverse = np.unique(hashed, return_index=True, return_inverse=True)
-    if not (values[first[inverse]] == values).all():
+    blocks = (slice(start, start + _BLOCK) for start in range(0, len(values), _BLOCK))
+    if not all((values[first[inverse[rows]]] == values[rows]).all() for rows in blocks):
         # Two different vectors met in 64 bits: compare the rows themselves.
         _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
     rising = np.argsort(first)

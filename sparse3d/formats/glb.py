@@ -11,6 +11,7 @@ and linear integers would round small scales to nothing).
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import torch
@@ -45,23 +46,26 @@ class Glb:
         parts = [moved(read_primitive(root, binary, primitive), matrix) for primitive, matrix in splat_primitives(root)]
         if not parts:
             raise DataError(f"binary glTF holds no primitive with {EXTENSION} in its scene")
+        # The bytes are no longer needed: only one more copy of the splats is in memory.
+        del root, binary
         # The change of axes is its own inverse.
         return in_gltf_axes(_joined(parts))
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
-        file.write(self._glb(splats, opts))
+        for piece in self._glb(splats, opts):
+            file.write(piece)
         notes = degree_note(self, splats, opts)
         if splats.antialias:
             notes += ("glTF has no field for antialiasing; it is noted in `extras`, which only sparse3d reads",)
         return notes
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
-        return self.read(io.BytesIO(self._glb(splats, opts)))
+        return self.read(io.BytesIO(b"".join(self._glb(splats, opts))))
 
     def file_order(self, splats: Splats) -> Tensor:
         return torch.arange(splats.num_splats)
 
-    def _glb(self, splats: Splats, opts: WriteOptions) -> bytes:
+    def _glb(self, splats: Splats, opts: WriteOptions) -> Iterator[bytes]:
         bits = int(knob_value(self, opts, "glb_bits") or 32)
         stored = stored_attributes(splats, kept_degree(self, splats, opts), bits)
         return glb_of_attributes(stored, splats.antialias)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError
 from sparse3d.formats.axes import Signs, quat_signs, sh_signs
 from sparse3d.formats.checks import check_count, finite, numpy_of, to_splats, unit_quats
-from sparse3d.formats.glb_container import make_glb
+from sparse3d.formats.glb_container import glb_head
 from sparse3d.formats.glb_nodes import EXTENSION
 from sparse3d.formats.gltf_json import accessor_count, child, read_accessor, view_bytes
 from sparse3d.formats.spz_bits import unpack
@@ -44,7 +45,7 @@ def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArr
         raise DataError("cannot be written: log_scales or logit_opacities is NaN")
     opacity = 1.0 / (1.0 + np.exp(-np.clip(arrays["logit_opacities"].astype(np.float64), -700, 700)))
     quats = unit_quats(arrays["quats_wxyz"]) * quat_signs(AXES)
-    rest = arrays["shN"] * sh_signs(AXES, degree)[:, None]
+    signs = sh_signs(AXES, degree).astype(np.float32)
     out: dict[str, NDArray[Any]] = {"POSITION": arrays["means"] * np.array(AXES, np.float32)}
     if bits > 16:
         colour = np.concatenate([0.5 + np.float32(SH_C0) * arrays["sh0"], opacity[:, None]], axis=1)
@@ -53,23 +54,20 @@ def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArr
     out[f"{EXTENSION}:SCALE"] = np.exp(np.clip(arrays["log_scales"], *_LOG_SCALE_RANGE))
     out[f"{EXTENSION}:OPACITY"] = _unsigned(opacity[:, None], bits)
     out[harmonic_name(0, 0)] = arrays["sh0"]
-    for k in range(rest.shape[1]):
+    for k in range(arrays["shN"].shape[1]):
         band = int((k + 1) ** 0.5)
-        out[harmonic_name(band, k + 1 - band * band)] = np.ascontiguousarray(rest[:, k])
+        out[harmonic_name(band, k + 1 - band * band)] = arrays["shN"][:, k] * signs[k]
     return out
 
 
-def glb_of_attributes(stored: dict[str, NDArray[Any]], antialias: bool) -> bytes:
-    """A whole .glb of one primitive."""
-    binary = bytearray()
+def glb_of_attributes(stored: dict[str, NDArray[Any]], antialias: bool) -> Iterator[bytes]:
+    """The pieces of a whole .glb of one primitive: one attribute at a time, so that no second copy is in memory."""
+    size = 0
     views, accessors = [], []
     for name, values in stored.items():
         count, width = values.shape
-        # Each element of a vertex attribute begins at a multiple of 4 bytes.
-        stride = -(-width * values.itemsize // 4) * 4
-        rows = np.zeros((count, stride), np.uint8)
-        rows[:, : width * values.itemsize] = np.ascontiguousarray(values).view(np.uint8).reshape(count, -1)
-        view: dict[str, Any] = {"buffer": 0, "byteOffset": len(binary), "byteLength": rows.size}
+        stride = _stride(values)
+        view: dict[str, Any] = {"buffer": 0, "byteOffset": size, "byteLength": count * stride}
         if stride != width * values.itemsize:
             view["byteStride"] = stride
         view["target"] = _ARRAY_BUFFER
@@ -81,12 +79,21 @@ def glb_of_attributes(stored: dict[str, NDArray[Any]], antialias: bool) -> bytes
         if name == "POSITION":
             accessor["min"] = [float(value) for value in values.min(axis=0)]
             accessor["max"] = [float(value) for value in values.max(axis=0)]
-        binary += rows.tobytes()
+        size += count * stride
         views.append(view)
         accessors.append(accessor)
     primitive = {"attributes": {name: i for i, name in enumerate(stored)}, "mode": 0}
-    root = {"accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": len(binary)}]}
-    return make_glb(scene_json(primitive, {}, antialias) | root, bytes(binary))
+    root = {"accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": size}]}
+    yield glb_head(scene_json(primitive, {}, antialias) | root, size)
+    for values in stored.values():
+        rows = np.zeros((len(values), _stride(values)), np.uint8)
+        rows[:, : values.shape[1] * values.itemsize] = np.ascontiguousarray(values).view(np.uint8)
+        yield rows.tobytes()
+
+
+def _stride(values: NDArray[Any]) -> int:
+    """Bytes from one element to the next: each of a vertex attribute begins at a multiple of 4."""
+    return -(-values.shape[1] * values.itemsize // 4) * 4
 
 
 def scene_json(primitive: dict[str, Any], compression: dict[str, Any], antialias: bool) -> dict[str, Any]:
@@ -141,11 +148,14 @@ def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str
     if not -1e-4 <= float(opacity.min()) <= float(opacity.max()) <= 1.0001:
         raise DataError(f"glTF: OPACITY goes from {opacity.min():g} to {opacity.max():g}, expected 0 to 1")
     opacity = np.clip(opacity.astype(np.float64), _OPACITY_EDGE, 1.0 - _OPACITY_EDGE)
-    rest = [values(name, 3) for name in _rest_names(attributes)]
+    names = _rest_names(attributes)
+    rest = np.empty((count, len(names), 3), np.float32)
+    for k, name in enumerate(names):
+        rest[:, k] = values(name, 3)
     return to_splats(
         values("POSITION", 3), unit_quats(values(wanted[1], 4)[:, [3, 0, 1, 2]]),
         np.log(np.maximum(scale, _LEAST_SCALE)), np.log(opacity / (1.0 - opacity)), values(wanted[4], 3),
-        np.stack(rest, axis=1) if rest else np.zeros((count, 0, 3)),
+        rest,
         antialias=primitive.get("extras") == {"antialias": True},
     )  # fmt: skip
 

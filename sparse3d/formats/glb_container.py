@@ -53,8 +53,13 @@ def read_glb(data: bytes) -> tuple[dict[str, Any], memoryview]:
 
 def make_glb(root: dict[str, Any], binary: bytes) -> bytes:
     """A whole file. `binary` is padded to 4 bytes."""
+    padding = b"\0" * (-len(binary) % 4)
+    return glb_head(root, len(binary) + len(padding)) + binary + padding
+
+
+def glb_head(root: dict[str, Any], size: int) -> bytes:
+    """What stands before the `size` bytes (a multiple of 4) of the binary chunk, which end the file."""
     text = json.dumps(root, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 4)
-    binary += b"\0" * (-len(binary) % 4)
-    head = struct.pack("<4sII", MAGIC, 2, 28 + len(text) + len(binary))
-    return head + struct.pack("<II", len(text), _JSON) + text + struct.pack("<II", len(binary), _BIN) + binary
+    head = struct.pack("<4sIIII", MAGIC, 2, 28 + len(text) + size, len(text), _JSON)
+    return head + text + struct.pack("<II", size, _BIN)

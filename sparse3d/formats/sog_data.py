@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,23 @@ class SogData:
     colour_codebook: NDArray[np.float32]
     palette: SogPalette | None
     antialias: bool
+
+
+def permuted(data: SogData, order: NDArray[np.int64]) -> SogData:
+    """The same splats in another order; entries of the palette stand in the order in which the pixels first use them,
+    so that neighbours have near labels, and entries that none uses are dropped."""
+    palette = None
+    if data.palette is not None:
+        labels = data.palette.labels[order]
+        old, first, own = np.unique(labels, return_index=True, return_inverse=True)
+        rank = np.argsort(first, kind="stable")
+        place = np.empty(len(old), dtype=np.uint16)
+        place[rank] = np.arange(len(old))
+        palette = replace(data.palette, centroids=data.palette.centroids[old[rank]], labels=place[own.reshape(-1)])
+    return replace(
+        data, means=data.means[order], quats=data.quats[order], scales=data.scales[order], colour=data.colour[order],
+        palette=palette,
+    )  # fmt: skip
 
 
 def splats_from_sog(data: SogData) -> Splats:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sparse3d.errors import DataError
@@ -20,8 +22,9 @@ from sparse3d.splats import Splats, num_sh_rest
 Loader = Callable[[str, int], bytes]
 META = "meta.json"
 _ROW_ENTRIES = 64
-# A bomb's image unpacks to 10,000 times its bytes. Real images hold at most one splat a byte or so; flat colours more.
-_FREE_COUNT, _SPLATS_A_BYTE = 1 << 16, 16
+# A bomb's image unpacks to 10,000 times its bytes. Real images hold at most one splat a byte (places alone need more);
+# a count beyond a million and these is refused: a small file may take some 500 MB of memory, another byte 1 kB more.
+_FREE_COUNT, _SPLATS_A_BYTE = 1 << 20, 4
 _COEFFICIENTS = {64 * num_sh_rest(degree): degree for degree in (1, 2, 3)}
 
 
@@ -48,19 +51,22 @@ def files_from_sog(data: SogData) -> dict[str, bytes]:
         "quats": {"files": ["quats.webp"]},
         "sh0": {"codebook": _listed(data.colour_codebook), "files": ["sh0.webp"]},
     }
-    images = {name: encode_image(_laid_out(plane)) for name, plane in planes.items()}
+    images = {name: _laid_out(plane) for name, plane in planes.items()}
     if data.palette is not None:
         entries, coefficients = data.palette.centroids.shape[:2]
         labels = np.stack([data.palette.labels & 255, data.palette.labels >> 8, 0 * data.palette.labels], axis=1)
-        images["shN_centroids.webp"] = encode_image(_palette_image(data.palette.centroids))
-        images["shN_labels.webp"] = encode_image(_laid_out(labels.astype(np.uint8)))
+        images["shN_centroids.webp"] = _palette_image(data.palette.centroids)
+        images["shN_labels.webp"] = _laid_out(labels.astype(np.uint8))
         groups["shN"] = {
             "count": entries,
             "bands": round(math.sqrt(coefficients + 1)) - 1,
             "codebook": _listed(data.palette.codebook),
             "files": ["shN_centroids.webp", "shN_labels.webp"],
         }
-    return {META: make_meta(count, data.antialias, groups), **images}
+    # The codec lets go of Python's lock: one image a thread.
+    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+        encoded = dict(zip(images, pool.map(encode_image, images.values()), strict=True))
+    return {META: make_meta(count, data.antialias, groups), **encoded}
 
 
 def splats_from_files(load: Loader, total_bytes: int) -> Splats:
@@ -98,7 +104,8 @@ def splats_from_files(load: Loader, total_bytes: int) -> Splats:
 def _plane(load: Loader, meta: SogMeta, role: str, limit: int) -> NDArray[np.uint8]:
     name = meta.files[role]
     pixels = decode_image(load(name, limit), name, meta.count, 4 * meta.count + (1 << 16))
-    return pixels.reshape(-1, 4)[: meta.count]
+    # Not a view: padding may be three times what counts.
+    return pixels.reshape(-1, 4)[: meta.count].copy()
 
 
 def _read_palette(

@@ -36,6 +36,13 @@ class SogSettings:
     colour_entries: int = 256
 
 
+def fitted_palette(count: int) -> int:
+    """Entries of the harmonics' palette of so many splats: one each up to 1024, then the power of two below, at most
+    65,536. With an entry for nearly every splat the palette is most of the file; all of them instead of 16,384 for
+    20,000 splats were measured at 10 % more bytes for 0.01 dB."""
+    return min(count if count <= 1024 else 1 << (count.bit_length() - 1), MAX_PALETTE)
+
+
 def sog_from_splats(splats: Splats, settings: SogSettings) -> SogData:
     """Quantise splats [N], in their order, that `check_splats` has passed."""
     means = splats.means.double().numpy()
@@ -125,17 +132,11 @@ def _palette(splats: Splats, settings: SogSettings) -> SogPalette:
     vectors = splats.shN[:, :coefficients].reshape(splats.num_splats, -1).contiguous()
     weights = _weights(splats)
     found = palette(vectors, min(settings.palette, MAX_PALETTE), weights=weights, iterations=settings.iterations)
-    # Entries in the order in which the pixels first use them: neighbours get near labels, and unused ones go.
-    old, first, own = np.unique(found.labels.numpy(), return_index=True, return_inverse=True)
-    rank = np.argsort(first, kind="stable")
-    entries = found.entries[torch.from_numpy(old[rank])]
-    place = np.empty(len(old), dtype=np.int64)
-    place[rank] = np.arange(len(old))
-    labels = place[own]
-    mass = torch.zeros(len(entries)).index_add_(0, torch.from_numpy(labels), weights.float())
+    entries = found.entries
+    mass = torch.zeros(len(entries)).index_add_(0, found.labels, weights.float())
     table = codebook(entries.reshape(-1), 256, weights=mass[:, None].expand_as(entries).reshape(-1))
     return SogPalette(
         centroids=table.labels.numpy().reshape(len(entries), coefficients, 3),
-        labels=labels.astype(np.uint16),
+        labels=found.labels.numpy().astype(np.uint16),
         codebook=_padded(table.entries),
     )

@@ -22,6 +22,7 @@ from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.checks import unit_quats
 from sparse3d.formats.format import WriteOptions, check_options
 from sparse3d.formats.sog import Sog, write_files
+from sparse3d.formats.sog_data import permuted
 from sparse3d.formats.sog_files import files_from_sog
 from sparse3d.formats.sog_quantise import check_splats, sog_from_splats
 from sparse3d.kernels.reference.projection import rotation_from_quats
@@ -56,7 +57,9 @@ def write_streamed_sog(
     sizes: dict[str, int] = {}
     for name, (number, rows) in tree.files.items():
         part = levels[number].select(torch.from_numpy(np.concatenate(rows)))
-        files = files_from_sog(sog_from_splats(part, format_.settings(part, opts)))
+        data = sog_from_splats(part, format_.settings(part, opts))
+        # The rows of a leaf stay together: only the palette is put into their order.
+        files = files_from_sog(permuted(data, np.arange(part.num_splats)))
         write_files(folder / Path(name).parent, files)
         sizes |= {f"{Path(name).parent}/{file}": len(data) for file, data in files.items()}
     counts = [level.num_splats for level in levels]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sparse3d.compress import codebook as module
 from sparse3d.compress.codebook import BINS, Codebook, codebook
 from sparse3d.errors import DataError
 
@@ -96,6 +97,24 @@ def test_a_large_offset_keeps_the_digits() -> None:
     x = made(5000)
     moved = codebook((x.double() + 100.0).float())
     assert moved.mse < 1.5 * codebook(x).mse + 1e-10
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_many_numbers_in_groups_are_as_good(monkeypatch: pytest.MonkeyPatch, offset: float) -> None:
+    x, weights = made(20_000) + offset, torch.rand(20_000, generator=torch.Generator().manual_seed(4))
+    weights[::3] = 0
+    exact = codebook(x, weights=weights)
+    monkeypatch.setattr(module, "MANY", 1000)
+    grouped = codebook(x, weights=weights)
+    for found in (exact, grouped):
+        errors = (x.double() - found.decoded().double()) ** 2
+        assert float((errors * weights).sum() / weights.sum()) == pytest.approx(found.mse, rel=1e-2)
+    assert grouped.mse < 1.001 * exact.mse
+    # The nearest entry, but for numbers that share a group with the edge between two.
+    best = (x[:, None] - grouped.entries).abs().amin(dim=1)
+    excess = (x - grouped.decoded()).abs() - best
+    assert bool((excess <= (x - x.mean()).abs() / 1024 + 1e-6).all())
+    assert (grouped.entries[1:] >= grouped.entries[:-1]).all()
 
 
 def test_same_bits_again() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,23 @@ def test_quantised_is_what_is_read_back(tmp_path: Path, degree: int, bits: int) 
     assert found.pop("log_scales") < 1e-6
     # Signs only: not a bit of positions and harmonics changes.
     assert set(found.values()) == {0.0}
+
+
+def test_memory_stays_below_twice_the_file(tmp_path: Path) -> None:
+    """Of arrays beside the splats themselves: with them, reading and writing are below three times the file."""
+    splats, path = make_splats(30_000), tmp_path / "a.glb"
+    formats.write(path, splats)
+    peaks = []
+    for run in (lambda: formats.write(path, splats), lambda: formats.read(path)):
+        tracemalloc.start()
+        try:
+            run()
+            peaks.append(tracemalloc.get_traced_memory()[1] / path.stat().st_size)
+        finally:
+            tracemalloc.stop()
+    assert peaks[0] < 1.5
+    # The bytes, the arrays read from them, and one of those once more.
+    assert peaks[1] < 2.9
 
 
 def test_antialias_is_kept_for_us_and_said(tmp_path: Path) -> None:
