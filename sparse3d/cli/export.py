@@ -100,7 +100,8 @@ def run(options: Options, source: Path, out: Path) -> int:
     with Bar(f"exporting {out.name}") as bar:
 
         def tell(what: str, fraction: float | None) -> None:
-            bar.show(fraction, what)
+            # A share of one stage says nothing of how long all of them take.
+            bar.show(None, what if fraction is None else f"{what}, {fraction:.0%}")
 
         if options.lod:
             result = export_lod(source, out, target, scene=options.scene, tell=tell)

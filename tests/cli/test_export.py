@@ -11,8 +11,16 @@ from PIL import Image
 
 from sparse3d import formats
 from sparse3d.cli.export import with_json_path
+from sparse3d.compress.sampled_cameras import sample_cameras
+from sparse3d.export import source
 from tests.cli.helpers import run
 from tests.formats.makers import make_splats
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few and small pictures to judge by: what is tested here is the command."""
+    monkeypatch.setattr(source, "sample_cameras", lambda splats, count: sample_cameras(splats, 3, side_px=48))
 
 
 @pytest.fixture
