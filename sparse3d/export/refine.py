@@ -33,8 +33,7 @@ class RefineConfig:
     criterion: of worth then; the summed blending weight keeps most at once, for what a single splat changes
     (sensitivity) says nothing of many that stand in for each other. means, others: the rates at the beginning, as
     multiples of those that a run ends and begins with; all decay to `final` of that. dropout: share of the run's weight
-    of dropout terms. source_every: where photos are few, one step in so many is on a picture that the splats of before
-    show between the photos (0: none).
+    of dropout terms.
     through_steps: through a quantiser, after the rest, with the rates times through_rate: at high rates values jump
     from step to step of the quantiser, and end worse than plainly rounded ones. threads: 0 for one a core.
     """
@@ -48,15 +47,12 @@ class RefineConfig:
     others: float = 1.0
     final: float = 0.1
     dropout: float = 0.5
-    source_every: int = 2
     through_steps: int = 300
     through_rate: float = 0.2
     threads: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.source_every < 0 or self.source_every == 1:
-            raise UsageError(f"refining: source_every is {self.source_every}; give 0 (never), or 2 or more")
         if min(self.steps, self.round_steps, self.through_steps) < 0 or self.rounds < 1:
             raise UsageError(
                 f"refining: {self.steps} steps, {self.round_steps} a round, {self.through_steps} through the quantiser "
@@ -84,8 +80,6 @@ def prune_and_recover(
     """
     cfg = cfg or RefineConfig()
     tell = progress or (lambda what, fraction: None)
-    if cfg.source_every:
-        photos = photos.with_source(splats, lambda f: tell("taking pictures between the photos", f))
     for number, keep in enumerate(stages(splats.num_splats, count, cfg.rounds)):
         tell(f"pruning to {keep}", 0.0)
         found = photos.importance(splats, seed=cfg.seed + number, progress=lambda f, k=keep: tell(f"pruning to {k}", f))
@@ -130,16 +124,15 @@ def recover(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Splats:
-    """`splats` trained `steps` steps on the run's photos and the pictures beside them, as many and in the same order.
-    With `quantiser`, each step shows what it makes of them (`train.straight_through`)."""
+    """`splats` trained `steps` steps on the run's photos, as many and in the same order. With `quantiser`, each step
+    shows what it makes of them (`train.straight_through`)."""
     if steps == 0 or splats.num_splats == 0:
         return splats
-    cfg = cfg or RefineConfig()
-    settings = refine_settings(photos.train, splats, steps, cfg, seed)
+    settings = refine_settings(photos.train, splats, steps, cfg or RefineConfig(), seed)
     # Held-out photos are no business of training, also not of its last evaluation.
     scene = replace(photos.scene, test=())
     through = None if quantiser is None else StraightThrough(quantiser, quantise_every)
-    loop = train(scene, splats, settings, None, through=through, parts=photos.parts, extra_views=photos.beside)
+    loop = train(scene, splats, settings, None, through=through, parts=photos.parts)
     while True:
         try:
             event = next(loop)
@@ -189,7 +182,5 @@ def refine_settings(run: TrainConfig, splats: Splats, steps: int, cfg: RefineCon
             rank=terms.rank,
             max_axis_ratio=terms.max_axis_ratio,
             min_scale=terms.min_scale,
-            virtual=1.0 if cfg.source_every else 0.0,
-            virtual_every=cfg.source_every or TermsConfig.virtual_every,
         ),
     )

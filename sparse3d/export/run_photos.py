@@ -13,30 +13,24 @@ from torch import Tensor
 from sparse3d.camera import Camera
 from sparse3d.compress.importance import Importance, importance
 from sparse3d.errors import DataError
-from sparse3d.export.source_views import source_views
-from sparse3d.scene.extra_view import ExtraView
 from sparse3d.scene.load import load_scene
 from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
 from sparse3d.train.config import RunConfig, TrainConfig
 from sparse3d.train.evaluate import Scores, evaluate, image_renderer
-from sparse3d.train.few_views import FEW_PHOTOS
 from sparse3d.train.pipeline import read_run_config
 from sparse3d.train.views import evaluation_background
-
-_SOURCE_VIEWS = 32
 
 
 @dataclass(frozen=True)
 class RunPhotos:
     """A run's scene, with its training cameras as the run refined them; its training settings; and what it learned
-    beside the splats (exposures), by name. beside: pictures to train on beside the photos (`with_source`)."""
+    beside the splats (exposures), by name."""
 
     scene: Scene
     train: TrainConfig
     parts: Mapping[str, Tensor]
-    beside: tuple[ExtraView, ...] = ()
 
     @property
     def cameras(self) -> list[Camera]:
@@ -47,22 +41,6 @@ class RunPhotos:
     def background(self) -> Tensor:
         """[3] the colour that the run's pictures are compared over."""
         return evaluation_background(self.scene, self.train)
-
-    @property
-    def are_few(self) -> bool:
-        """Too few to say alone what is between them."""
-        return len(self.scene.train) <= FEW_PHOTOS
-
-    def with_source(self, splats: Splats, progress: Callable[[float], None] | None = None) -> RunPhotos:
-        """Itself where photos are many, or where it has them already; of few photos with the pictures that `splats`,
-        the ones to be made smaller, show between them."""
-        if self.beside or not self.are_few:
-            return self
-        found = source_views(
-            splats, self.cameras, _SOURCE_VIEWS, background=self.background,
-            backend=None if self.train.backend == "auto" else self.train.backend, progress=progress,
-        )  # fmt: skip
-        return replace(self, beside=found)
 
     def scores(self, splats: Splats, indices: Sequence[int] | None = None) -> Scores:
         """`splats` compared with the photos at `indices` (default: those held out), as the trainer does."""
