@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from sparse3d.compress.importance import Importance
 from sparse3d.compress.merge import merge_to
 from sparse3d.compress.prune import Criterion, prune, visible_rows
@@ -23,6 +25,8 @@ from sparse3d.train.terms.config import TermsConfig
 from sparse3d.train.trainer import train
 
 Progress = Callable[[str, float], None]
+# Splats with fewer harmonics, and which of them [N,K] bool may be other than 0 from there on.
+ShCut = Callable[[Splats], tuple[Splats, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def prune_and_recover(
     count: int,
     cfg: RefineConfig | None = None,
     *,
+    cut: ShCut | None = None,
     quantiser: Quantiser | None = None,
     quantise_every: int = 1,
     progress: Progress | None = None,
@@ -73,9 +78,10 @@ def prune_and_recover(
     """At most `count` splats made of `splats`, trained on the run's photos to stand in for all of them.
 
     The number falls by the same factor in each of cfg.rounds rounds; what splats are worth is measured anew before each
-    of them. Where there are `count` or fewer, the last training alone is done. quantiser: what the file's format makes
-    of splats, through which cfg.through_steps more go, asked once in `quantise_every` of them; the result is still
-    unquantised, as the format's writer wants it.
+    of them. Where there are `count` or fewer, the last training alone is done. cut: leaves out harmonics before that
+    training, which makes up for them. quantiser: what the file's format makes of splats, through which
+    cfg.through_steps more go, asked once in `quantise_every` of them; the result is still unquantised, as the format's
+    writer wants it.
     The same bits for any number of threads.
     """
     cfg = cfg or RefineConfig()
@@ -88,12 +94,15 @@ def prune_and_recover(
             raise UsageError(f"pruning to {keep} leaves no splat that any photo shows; give a higher number")
         if keep > count:
             splats = recover(photos, splats, cfg.round_steps, cfg, seed=cfg.seed + number, progress=progress)
-    splats = recover(photos, splats, cfg.steps, cfg, seed=cfg.seed + 100, progress=progress)
+    kept = None
+    if cut is not None:
+        splats, kept = cut(splats)
+    splats = recover(photos, splats, cfg.steps, cfg, kept=kept, seed=cfg.seed + 100, progress=progress)
     if quantiser is None:
         return splats
     gentle = replace(cfg, means=cfg.means * cfg.through_rate, others=cfg.others * cfg.through_rate)
     return recover(
-        photos, splats, cfg.through_steps, gentle, quantiser=quantiser, quantise_every=quantise_every,
+        photos, splats, cfg.through_steps, gentle, kept=kept, quantiser=quantiser, quantise_every=quantise_every,
         seed=cfg.seed + 200, progress=progress,
     )  # fmt: skip
 
@@ -119,27 +128,40 @@ def recover(
     steps: int,
     cfg: RefineConfig | None = None,
     *,
+    kept: Tensor | None = None,
     quantiser: Quantiser | None = None,
     quantise_every: int = 1,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Splats:
-    """`splats` trained `steps` steps on the run's photos, as many and in the same order. With `quantiser`, each step
-    shows what it makes of them (`train.straight_through`)."""
+    """`splats` trained `steps` steps on the run's photos, as many and in the same order.
+    kept [N,K] bool: the harmonics that may be other than 0, all by default. With `quantiser`, each step shows what it
+    makes of them (`train.straight_through`)."""
     if steps == 0 or splats.num_splats == 0:
         return splats
     settings = refine_settings(photos.train, splats, steps, cfg or RefineConfig(), seed)
     # Held-out photos are no business of training, also not of its last evaluation.
     scene = replace(photos.scene, test=())
-    through = None if quantiser is None else StraightThrough(quantiser, quantise_every)
+    through = None
+    if quantiser is not None or kept is not None:
+        through = StraightThrough(_shown(kept, quantiser), 1 if quantiser is None else quantise_every)
     loop = train(scene, splats, settings, None, through=through, parts=photos.parts)
     while True:
         try:
             event = next(loop)
         except StopIteration as end:
-            return end.value
+            return _masked(end.value, kept)
         if isinstance(event, Stepped) and progress is not None:
             progress(f"refining {event.num_splats} splats", event.step / event.steps)
+
+
+def _shown(kept: Tensor | None, quantiser: Quantiser | None) -> Quantiser:
+    """What a step shows: only the harmonics that are kept, through the quantiser where there is one."""
+    return lambda splats: _masked(splats, kept) if quantiser is None else quantiser(_masked(splats, kept))
+
+
+def _masked(splats: Splats, kept: Tensor | None) -> Splats:
+    return splats if kept is None else replace(splats, shN=splats.shN * kept[:, :, None])
 
 
 def refine_settings(run: TrainConfig, splats: Splats, steps: int, cfg: RefineConfig, seed: int) -> TrainConfig:

@@ -74,6 +74,24 @@ def test_the_file_is_what_was_trained(photos: RunPhotos):
     assert psnr(photos, few_sizes(through)) > psnr(photos, few_sizes(without)) + 0.3
 
 
+def test_harmonics_that_were_cut_stay_zero_and_are_made_up_for(photos: RunPhotos):
+    splats = tiny.true_splats()
+    splats = replace(splats, shN=splats.shN * 4)
+    kept = torch.zeros(150, 3, dtype=torch.bool)
+    kept[::2] = True
+
+    def cut(given: Splats) -> tuple[Splats, torch.Tensor]:
+        return replace(given, shN=given.shN * kept[:, :, None]), kept
+
+    cfg = replace(QUICK, steps=100, through_steps=20)
+    for quantiser in (None, few_sizes):
+        after = prune_and_recover(photos, splats, 150, cfg, cut=cut, quantiser=quantiser)
+        assert not after.shN[~kept].any()
+        assert after.shN[kept].any(dim=1).all()
+        if quantiser is None:
+            assert psnr(photos, after) > psnr(photos, cut(splats)[0]) + 0.15
+
+
 def test_numbers_of_splats(photos: RunPhotos):
     splats = tiny.true_splats()
     assert stages(1000, 125, 3) == [500, 250, 125]
