@@ -113,7 +113,7 @@ def _add_outer(total: NDArray[np.float32], v_means: NDArray[np.float32], v_scale
         total[:, k] += v[:, i] * v[:, j]
 
 
-def _log_determinants(triangles: NDArray[np.float32]) -> NDArray[np.float32]:
+def _log_determinants(triangles: NDArray[np.floating]) -> NDArray[np.float32]:
     """[N] log-determinant of the symmetric 6x6 matrices whose upper triangles are [N,21]."""
     rows, columns = np.triu_indices(6)
     out = np.full(len(triangles), -np.inf, np.float32)

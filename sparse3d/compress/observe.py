@@ -32,7 +32,12 @@ def picture(
         camera.width, camera.height, sh_degree=splats.sh_degree, antialias=splats.antialias, depth=depth, stats=stats
     )
     return rasterize(
-        *(tensor for _, tensor in splats.named()),
+        splats.means,
+        splats.quats_wxyz,
+        splats.log_scales,
+        splats.logit_opacities,
+        splats.sh0,
+        splats.shN,
         torch.from_numpy(camera.cam_from_world.astype(np.float32))[None],
         torch.tensor([[camera.fx, camera.fy, camera.cx, camera.cy]], dtype=torch.float32),
         (torch.zeros(3) if background is None else background)[None],
