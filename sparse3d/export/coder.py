@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sparse3d.export.recipes import only_kept
 from sparse3d.formats import FORMATS, Format, atomic_file, check_options, format_for_suffix
 from sparse3d.formats.folder import FolderFormat, folder_formats
 from sparse3d.formats.format import WriteOptions, kept_degree
@@ -75,7 +76,7 @@ class Coder:
 
         def quantise(splats: Splats) -> Splats:
             if kept is not None:
-                splats = replace(splats, shN=splats.shN * kept[:, :, None])
+                splats = only_kept(splats, kept)
             order = self._packer.file_order(splats)
             back = torch.empty_like(order)
             back[order] = torch.arange(len(order))

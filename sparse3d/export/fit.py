@@ -23,7 +23,7 @@ from sparse3d.compress.sh_cut import sh_effect
 from sparse3d.errors import UsageError
 from sparse3d.export.coder import Coder
 from sparse3d.export.judge import Judge
-from sparse3d.export.recipes import Recipe, coarser, cut, finer, finest, has_finer, recipes_for, used_degree
+from sparse3d.export.recipes import Recipe, coarser, cut, finer, finest, has_finer, only_kept, recipes_for, used_degree
 from sparse3d.export.refine import RefineConfig, prune_and_recover, recover
 from sparse3d.export.source import Source, spread
 from sparse3d.export.targets import Target
@@ -242,20 +242,25 @@ class Fit:
         return merge_to(splats, count, self._visible[1].double().numpy())
 
     def _made(self, recipe: Recipe, count: int, steps: int | None) -> tuple[Splats, Tensor, int]:
-        """`count` splats, trained (`steps`, None: all that the target asks for) where it may be, with the recipe's
-        harmonics; which of these may be other than 0; and the steps."""
+        """`count` splats with the recipe's harmonics, then trained (`steps`, None: all that the target asks for) where
+        it may be; which harmonics may be other than 0; and the steps."""
         photos = self._source.photos
         if photos is None or not self._trains(count):
             return (*self._cut(self._reduced(count, recipe.degree), recipe), 0)
         cfg = self._config()
         if steps is not None:
-            steps = min(steps, cfg.steps)
-            reduced = self._reduced(count, recipe.degree)
-            splats = recover(photos, reduced, steps, cfg, seed=cfg.seed, progress=self._tell)
+            steps = before = min(steps, cfg.steps)
+            splats = self._reduced(count, recipe.degree)
         else:
-            splats = prune_and_recover(photos, self._of_degree(recipe.degree), count, cfg, progress=self._tell)
-            steps = cfg.steps + (cfg.rounds - 1) * cfg.round_steps * (count < self._visible[0].num_splats)
-        return (*self._cut(splats, recipe), steps)
+            # Rounds of pruning with training between them; the last training comes when the harmonics are cut.
+            everything = self._of_degree(recipe.degree)
+            splats = prune_and_recover(photos, everything, count, replace(cfg, steps=0), progress=self._tell)
+            steps = cfg.steps
+            before = steps + (cfg.rounds - 1) * cfg.round_steps * (count < everything.num_splats)
+        splats, kept = self._cut(splats, recipe)
+        mask = None if bool(kept.all()) else lambda shown: only_kept(shown, kept)
+        splats = recover(photos, splats, steps, cfg, quantiser=mask, seed=cfg.seed + 100, progress=self._tell)
+        return only_kept(splats, kept), kept, before
 
     def _through(self, splats: Splats, kept: Tensor, recipe: Recipe, steps: int) -> tuple[Splats, int]:
         """Trained on through the format's rounding, where `steps` of training have been before."""
@@ -269,7 +274,7 @@ class Fit:
             photos, splats, cfg.through_steps, gentle, quantiser=quantiser, quantise_every=every,
             seed=cfg.seed + 200, progress=self._tell,
         )  # fmt: skip
-        return replace(splats, shN=splats.shN * kept[:, :, None]), steps + cfg.through_steps
+        return only_kept(splats, kept), steps + cfg.through_steps
 
     def _cut(self, splats: Splats, recipe: Recipe) -> tuple[Splats, Tensor]:
         if splats.sh_degree == 0 or (recipe.share == 1.0 and recipe.degree == splats.sh_degree):

@@ -118,6 +118,11 @@ def cut(splats: Splats, effect: ShEffect | None, recipe: Recipe) -> tuple[Splats
     return replace(splats, shN=splats.shN[:, :rest].contiguous()), kept
 
 
+def only_kept(splats: Splats, kept: Tensor) -> Splats:
+    """The splats with the harmonics that are not `kept` [N,K] zero."""
+    return splats if bool(kept.all()) else replace(splats, shN=splats.shN * kept[:, :, None])
+
+
 def num_of(degree: Tensor) -> Tensor:
     """[N] coefficients above degree 0 of degrees [N]."""
     return (degree.long() + 1) ** 2 - 1
