@@ -18,11 +18,6 @@ from sparse3d.cli.terminal import Bar, duration, say
 from sparse3d.errors import DataError, UsageError
 from sparse3d.export.targets import Target, for_device, parse_size, size_text
 
-_OPEN_PAGE = """how to open it
-  computer: double click
-  Android:  with Chrome
-  iPhone:   from any https host (its file preview runs no scripts)"""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -171,7 +166,9 @@ def _print(result: dict[str, Any], path: str | None) -> None:
         say(f"note: {result['without_photos']}; judged by {result['judged_by']}")
     print(aligned(rows_of(result)))
     if result["format"] == "html":
-        print(_OPEN_PAGE)
+        from sparse3d.formats.html_page import how_to_open
+
+        print(how_to_open(Path(result["out"])))
 
 
 def rows_of(result: dict[str, Any]) -> list[tuple[str, str, str]]:

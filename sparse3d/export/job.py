@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ from sparse3d.export.coder import Coder
 from sparse3d.export.drop import fit_to_drop
 from sparse3d.export.fit import Fit, Fitted, Tell
 from sparse3d.export.judge import held_out
+from sparse3d.export.page import page_options
 from sparse3d.export.report import report
 from sparse3d.export.source import Source, open_source
 from sparse3d.export.sweep import draw_sweep, sweep
 from sparse3d.export.targets import Target
 from sparse3d.formats.format import WriteOptions
-from sparse3d.formats.page_options import PageOptions, start_of_camera
+from sparse3d.formats.page_options import PageOptions
 
 
 def export_file(
@@ -77,9 +77,7 @@ def _swept(
 
 
 def page_of(source: Source, out: Path) -> PageOptions:
-    """The page's title is the file's name; it begins where the middle one of the cameras stood."""
-    page = PageOptions(title=out.stem)
-    if not source.cameras or source.found.endswith("around the scene"):
-        return page
-    camera = source.cameras[len(source.cameras) // 2]
-    return replace(page, camera=start_of_camera(camera, source.splats))
+    """The page's title is the file's name; it opens where the middle one of the source's own cameras stood."""
+    sampled = source.found.endswith("around the scene")
+    middle = len(source.cameras) // 2
+    return page_options(out.stem, source.splats, () if sampled else source.cameras[middle:] + source.cameras[:middle])
