@@ -115,7 +115,7 @@ def test_settings_of_a_run_go_on_as_they_ended():
     # A tenth of the run's steps, a tenth of its decay; and nothing that needs the run's depth maps.
     assert settings.terms.opacity_decay == pytest.approx(0.3)
     assert settings.terms.depth == 0.0
-    assert settings.rates.means == pytest.approx(10 * run.rates.means_final)
+    assert settings.rates.means == pytest.approx(QUICK.means * run.rates.means_final)
     assert settings.rates.means_final < settings.rates.means
     assert settings.exposure.enabled
     assert settings.camera_opt.enabled == "off"
