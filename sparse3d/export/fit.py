@@ -103,6 +103,8 @@ class Fit:
                 break
             trial = replace(trial, count=max(trial.count + 1, int(trial.count * _AIM_TRAINED * size / made.size)))
         assert made is not None
+        if made.size < LEAST_SHARE * size:
+            made = self._filled(made, size)
         if made.size <= size:
             return made
         # One splat of the recipe is too large: without harmonics it is not.
@@ -117,6 +119,16 @@ class Fit:
             self._source.splats if cap >= self._source.splats.num_splats else self._reduced(cap), None, recipe
         )
         return self._fitted(splats, recipe, whole=True)
+
+    def _filled(self, made: Fitted, size: int) -> Fitted:
+        """Where all that a view shows takes too few bytes: everything, as fine as can be, without the least of it."""
+        recipe = finest(self._coder.format, self._degree)
+        everything = self._source.splats
+        if self._cap(everything.num_splats) < everything.num_splats:
+            return made
+        splats, _ = cut(everything, None, recipe)
+        fuller = self._fitted(splats.select(self._rows_for(splats, recipe, size)), recipe)
+        return fuller if made.size < fuller.size <= size else made
 
     # What is possible.
 
@@ -182,6 +194,9 @@ class Fit:
             self._tell(f"trying {recipe}", number / len(recipes))
             bytes_each = self._size(sample, recipe) / middle
             count = max(1, min(most, int(_AIM_TRIAL * size / bytes_each)))
+            if count == most and recipe is not recipes[-1] and self._is_short(recipe, size):
+                # All of the splats, and still bytes to spare: for the next one.
+                continue
             trial = self._tried(recipe, count, size)
             # The more a recipe spends on a splat, the fewer there are: one best between the two ends.
             if best is not None and trial.psnr < best.psnr:
@@ -191,6 +206,11 @@ class Fit:
         if best.count < most:
             best = self._coarser(best, size)
         return best
+
+    def _is_short(self, recipe: Recipe, size: int) -> bool:
+        """All visible splats have too few bytes, however finely they are written."""
+        most = self._cap(self._visible[0].num_splats)
+        return self._size(self._reduced(most), finer(self._coder.format, recipe, 1.0)) < LEAST_SHARE * size
 
     def _coarser(self, best: _Trial, size: int) -> _Trial:
         """The trial with fewer bits a splat and more splats, where that is better."""

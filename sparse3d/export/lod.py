@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from dataclasses import replace
@@ -81,13 +82,22 @@ def _levels_within(source: Source, fit: Fit, target: Target) -> tuple[Fitted, li
         return made, levels_of(made.splats)
     made = fit.to_size(max(1, round(_FINEST_SHARE * target.max_size)))
     splats, worth = made.splats, source.weights(made.splats).weight
+    seen: list[tuple[int, int]] = []
     for _ in range(8):
         levels = levels_of(splats)
         total = _bytes_of(levels, made.opts)
         if total <= target.max_size:
             return replace(made, splats=splats), levels
-        count = int(splats.num_splats * 0.995 * target.max_size / total)
-        rows = keep_most(worth, max(count, 1))
+        # Files have bytes of their own beside those of splats: two points say how many a splat has.
+        seen.append((splats.num_splats, total))
+        each = total / splats.num_splats
+        if len(seen) > 1:
+            (n1, b1), (n2, b2) = seen[-2:]
+            each = max((b1 - b2) / max(n1 - n2, 1), 0.1 * each)
+        count = splats.num_splats - max(1, math.ceil((total - 0.99 * target.max_size) / each))
+        if count < 1:
+            break
+        rows = keep_most(worth, count)
         splats, worth = splats.select(rows), worth[rows]
     raise UsageError(f"--max-size {target.max_size}: the levels of this scene do not fit into it; give more bytes")
 

@@ -27,14 +27,10 @@ def test_between_any_two(tmp_path: Path, capsys: pytest.CaptureFixture[str], sou
     assert result["num_splats"] == 30
     assert result["bytes"][1] == (tmp_path / f"out{target}").stat().st_size
     found = differences(formats.read(tmp_path / f"out{target}"), splats)
-    # Two roundings at most: of scales in SPZ, of quaternions in .splat and in the SPZ 2 of .spz.glb, of colours in all.
-    limits = {
-        "means": 0.05,
-        "rotations": 0.12 if ".spz.glb" in (source, target) else 0.06,
-        "log_scales": 0.08,
-        "opacities": 0.01,
-        "sh0": 0.035,
-    }
+    # Two roundings at most: of scales in SPZ, of quaternions in .splat, of colours in both.
+    # SPZ of version 2, in glTF, has bytes for x, y and z and nothing for w: little is known of it near 0.
+    turned = 0.1 if ".spz.glb" in (source, target) else 0.06
+    limits = {"means": 0.05, "rotations": turned, "log_scales": 0.08, "opacities": 0.01, "sh0": 0.035}
     assert {name: d for name, d in found.items() if name in limits and d > limits[name]} == {}
 
 
