@@ -184,7 +184,7 @@ class Fit:
         """The recipe whose file of this size has the best pictures, after a little training where there are photos."""
         visible, _ = self._visible
         most = self._cap(visible.num_splats)
-        recipes = recipes_for(self._coder.format, self._degree)
+        recipes = recipes_for(self._coder.format, self._source.splats, self._degree)
         plain, _ = cut(visible, None, Recipe(0))
         a_splat = self._coder.size(plain, self._coder.options({}, 0)) / visible.num_splats
         middle = max(1, min(most, int(0.7 * size / a_splat)))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.compress.sh_cut import ShEffect, cut_sh, kept_degrees, threshold_for, with_degrees
+from sparse3d.export.sh_bits import fitted_sh_bits
 from sparse3d.formats.format import Format
 from sparse3d.formats.spz import fitted_bits
 from sparse3d.splats import Splats, num_sh_rest
@@ -44,8 +45,8 @@ class Recipe:
         return text + (", coarser steps" if self.coarse else "")
 
 
-def recipes_for(chosen: Format, degree: int) -> list[Recipe]:
-    """Ways to spend bytes in this format, for splats of this degree: cheapest a splat first."""
+def recipes_for(chosen: Format, splats: Splats, degree: int) -> list[Recipe]:
+    """Ways to spend bytes in this format on splats like these, of harmonics up to `degree`: cheapest a splat first."""
     if chosen.name not in _ENTROPY_CODED:
         return [Recipe(d) for d in range(degree + 1)]
     if degree == 0:
@@ -57,7 +58,9 @@ def recipes_for(chosen: Format, degree: int) -> list[Recipe]:
             Recipe(degree, 0.3, {"palette": 2048}),
             Recipe(degree, 1.0, {"palette": 8192}),
         ]
-    return [Recipe(0), Recipe(degree, 0.1), Recipe(degree, 0.3), Recipe(degree)]
+    bits = fitted_sh_bits(splats)
+    fine = {"sh1_bits": bits, "sh_rest_bits": bits} if bits > _SPZ_USUAL["sh1_bits"] else {}
+    return [Recipe(0), *(Recipe(degree, share, fine) for share in (0.1, 0.3, 0.6)), Recipe(degree)]
 
 
 def finest(chosen: Format, degree: int) -> Recipe:

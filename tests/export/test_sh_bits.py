@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bits of harmonics fitted to the scene, and shares of them."""
+"""Bits of harmonics fitted to the scene."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 
 from sparse3d.compress.order import morton_order
-from sparse3d.compress.sh_cut import ShEffect, cut_sh
-from sparse3d.export.plan import SHARES, fitted_sh_bits, sh_plans
+from sparse3d.export.sh_bits import fitted_sh_bits
 from sparse3d.formats import FORMATS, WriteOptions
 from sparse3d.splats import Splats, num_sh_rest
 
@@ -34,11 +31,8 @@ def test_bits_follow_the_size_of_harmonics(rms: float, bits: float):
     assert fitted_sh_bits(splats_with(rms)) == bits
 
 
-def test_degree_0_has_one_plan():
-    splats = splats_with(0.0, degree=0)
-    assert fitted_sh_bits(splats) == 4.5
-    plans = sh_plans(splats, ShEffect(torch.zeros(COUNT, 0), torch.zeros(COUNT, 0, 3)))
-    assert [plan.share for plan in plans] == [0.0]
+def test_degree_0_has_the_fewest():
+    assert fitted_sh_bits(splats_with(0.0, degree=0)) == 4.5
 
 
 def test_fitted_bits_keep_small_harmonics():
@@ -46,28 +40,11 @@ def test_fitted_bits_keep_small_harmonics():
     splats = splats_with(0.02)
     power = float(splats.shN.square().mean())
     spz = FORMATS["spz"]
-    effect = ShEffect(torch.zeros(COUNT, 3), torch.zeros(COUNT, 3, 3))
-    knobs = sh_plans(splats, effect)[-1].knobs
+    bits = fitted_sh_bits(splats)
+    knobs = {"sh1_bits": bits, "sh_rest_bits": bits}
     wanted = splats.shN[morton_order(splats.means)]
     usual, fitted = (
         float((spz.quantised(splats, WriteOptions(knobs=k)).shN - wanted).square().mean()) for k in ({}, knobs)
     )
     assert usual > 0.5 * power
     assert fitted < 0.15 * power
-
-
-def test_a_share_keeps_the_harmonics_that_show_most():
-    splats = splats_with(0.03)
-    change = torch.rand(COUNT, 1, generator=torch.Generator().manual_seed(1)) * torch.tensor([[3.0, 2.0, 1.0]])
-    effect = ShEffect(change, torch.zeros(COUNT, 3, 3))
-    kept = []
-    for plan in sh_plans(splats, effect):
-        after, degree = cut_sh(splats, effect, plan.threshold)
-        coefficients = int(((degree.long() + 1) ** 2 - 1).sum())
-        assert coefficients <= math.ceil(plan.share * COUNT * 15)
-        assert coefficients >= plan.share * COUNT * 15 - 15
-        kept.append(int((after.shN != 0).any(dim=2).sum()))
-    assert kept == sorted(kept)
-    assert kept[0] == 0
-    assert kept[-1] == COUNT * 15
-    assert len(kept) == len(SHARES)

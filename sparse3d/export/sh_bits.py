@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to spend the bytes of view-dependent colour on: some harmonics in fine steps, not all in coarse ones.
+"""How finely SPZ's harmonics have to be rounded, by how large they are.
 
 SPZ has one fixed scale for harmonics, -1 to 1, and short training leaves them small: steps that suit one scene round
 all of another's to zero. On a scene of 43 photos whose harmonics have a root mean square of 0.026 (training photos, all
@@ -13,40 +13,14 @@ splats, nothing trained after, bytes a splat):
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from sparse3d.compress.sh_cut import ShEffect, threshold_for
-from sparse3d.splats import Splats, num_sh_rest
+from sparse3d.splats import Splats
 
-# Shares of the coefficients that are worth trying, the cheapest first.
-SHARES = (0.0, 0.1, 0.3, 0.6, 1.0)
 # A step for a splat of mean weight, in root mean squares of the harmonics: 6 bits in the table above.
 _STEP = 1.2
 _FEWEST_BITS, _MOST_BITS = 4.5, 8.0
-
-
-@dataclass(frozen=True)
-class ShPlan:
-    """bits: of SPZ's knobs `sh1_bits` and `sh_rest_bits`. share: of all coefficients kept; threshold: of `cut_sh`."""
-
-    bits: float
-    share: float
-    threshold: float
-
-    @property
-    def knobs(self) -> dict[str, float]:
-        return {"sh1_bits": self.bits, "sh_rest_bits": self.bits}
-
-
-def sh_plans(splats: Splats, effect: ShEffect) -> list[ShPlan]:
-    """One plan for each of SHARES, for splats [N] of degree 1 or more and the effect of their cuts; a single one of
-    share 0 where there are no harmonics."""
-    total = splats.num_splats * num_sh_rest(splats.sh_degree)
-    bits = fitted_sh_bits(splats)
-    shares = SHARES if total else SHARES[:1]
-    return [ShPlan(bits, share, threshold_for(effect, int(share * total))) for share in shares]
 
 
 def fitted_sh_bits(splats: Splats) -> float:
