@@ -38,6 +38,8 @@ class Args:
     """Version of SPZ to write: 3 (default, read by most programs) or 4 (smaller, read by fewer)."""
     effort: Literal["default", "high"] = "default"
     """high: more time for fewer bytes."""
+    quality: Literal["default", "high"] = "default"
+    """high: values as fine as the format holds them, whatever bytes that takes."""
     knob: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = field(default=())
     """Numbers that the format lists, as sh_rest_bits=6; a wrong name is answered with the known ones."""
     overwrite: bool = False
@@ -49,6 +51,7 @@ class Args:
 def main(words: Sequence[str]) -> int:
     args = parse(Args, words, prog="convert")
     from sparse3d import formats
+    from sparse3d.export.recipes import finest
     from sparse3d.formats.html_page import how_to_open
 
     chosen = formats.format_for_suffix(args.out)
@@ -58,9 +61,8 @@ def main(words: Sequence[str]) -> int:
         raise UsageError(f"{args.out}: exists; add --overwrite to replace it, or choose another OUT")
     if args.spz_version is not None and chosen.name != "spz":
         raise UsageError(f"--spz-version is for .spz files, OUT is {args.out.name}")
-    opts = formats.WriteOptions(
-        sh_degree=args.sh_degree, effort=args.effort, version=args.spz_version, knobs=parse_knobs(args.knob)
-    )
+    knobs = {**(finest(chosen, 0).knobs if args.quality == "high" else {}), **parse_knobs(args.knob)}
+    opts = formats.WriteOptions(sh_degree=args.sh_degree, effort=args.effort, version=args.spz_version, knobs=knobs)
     formats.check_options(chosen, opts)
     began = time.perf_counter()
     source = args.source / "splat.ply" if args.source.is_dir() else args.source

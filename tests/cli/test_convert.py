@@ -106,3 +106,18 @@ def test_errors(
     assert done.code == code
     assert text in done.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.ply"]
+
+
+@pytest.mark.parametrize("suffix", [".spz", ".sog", ".glb"])
+def test_high_quality_is_nearer_to_the_source(tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+    splats = make_splats(200, 3)
+    formats.write(tmp_path / "in.ply", splats)
+    off = []
+    for quality in ("default", "high"):
+        out = tmp_path / f"{quality}{suffix}"
+        done = run(capsys, "convert", tmp_path / "in.ply", out, "--quality", quality)
+        assert done.code == 0, done.err
+        off.append(max(d for name, d in differences(formats.read(out), splats).items() if name.startswith("sh_")))
+    assert off[1] <= off[0]
+    if suffix == ".spz":
+        assert off[1] < 0.3 * off[0]
