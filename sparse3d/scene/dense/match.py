@@ -40,6 +40,8 @@ class MatchConfig:
     """Other photos each photo is matched with."""
     iterations: int = 3
     """Rounds of PatchMatch at each size."""
+    wide_iterations: int = 2
+    """And at the finest with wide patches, which only speak where the narrow ones are not sure."""
     coarse_spacing: int = 2
     """Distance of a patch's samples at all sizes but the finest."""
     finest_spacings: tuple[int, ...] = (1, 2)
@@ -119,13 +121,14 @@ def _match_finest(
 ) -> list[Planes]:
     """Planes of every photo at its full working size, from `starts`: once by looks alone, once with the depth of the
     others in the cost."""
+    rounds = cfg.iterations if spacing == 1 else cfg.wide_iterations
     first = []
     for k, near_by in enumerate(others):
         planes = starts[k].copy()
         if near_by:
             costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=spacing)
             sources = [images[j].source_of(images[k]) for j in near_by]
-            mvs.patch_match(images[k], sources, costs, planes, *w_range, cfg.iterations, cfg.seed)
+            mvs.patch_match(images[k], sources, costs, planes, *w_range, rounds, cfg.seed)
         first.append(planes)
         told()
     second = []
@@ -134,7 +137,7 @@ def _match_finest(
         if near_by:
             costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, cfg.geometric_weight, spacing)
             sources = [images[j].source_of(images[k], first[j]) for j in near_by]
-            mvs.patch_match(images[k], sources, costs, planes, *w_range, cfg.iterations, cfg.seed + 7919)
+            mvs.patch_match(images[k], sources, costs, planes, *w_range, rounds, cfg.seed + 7919)
         second.append(planes)
         told()
     return second
