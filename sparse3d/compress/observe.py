@@ -7,13 +7,13 @@ sum over pixels of the squared derivative (Hutchinson 1990): sums of squares for
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sparse3d.camera import Camera
 from sparse3d.conventions import SH_C0
-from sparse3d.kernels import Rasterization, RasterSettings, rasterize
+from sparse3d.kernels import Rasterization, RasterSettings
+from sparse3d.render import rasterize_views
 from sparse3d.splats import Splats
 
 
@@ -31,19 +31,7 @@ def picture(
     settings = RasterSettings(
         camera.width, camera.height, sh_degree=splats.sh_degree, antialias=splats.antialias, depth=depth, stats=stats
     )
-    return rasterize(
-        splats.means,
-        splats.quats_wxyz,
-        splats.log_scales,
-        splats.logit_opacities,
-        splats.sh0,
-        splats.shN,
-        torch.from_numpy(camera.cam_from_world.astype(np.float32))[None],
-        torch.tensor([[camera.fx, camera.fy, camera.cx, camera.cy]], dtype=torch.float32),
-        (torch.zeros(3) if background is None else background)[None],
-        settings,
-        backend=backend,
-    )
+    return rasterize_views(splats, [camera], torch.zeros(3) if background is None else background, settings, backend)
 
 
 def random_signs(height: int, width: int, generator: torch.Generator) -> Tensor:

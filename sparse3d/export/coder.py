@@ -9,9 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from sparse3d.export.recipes import only_kept
 from sparse3d.formats import FORMATS, Format, atomic_file, check_options, format_for_suffix
 from sparse3d.formats.folder import FolderFormat, folder_formats
 from sparse3d.formats.format import WriteOptions, kept_degree
@@ -70,13 +68,11 @@ class Coder:
         """What a reader of the file gets."""
         return self._packer.quantised(splats, self._packed(opts))
 
-    def quantiser(self, opts: WriteOptions, kept: Tensor | None = None) -> Quantiser:
-        """The same in the order of its input. kept [N,K] bool: harmonics that are not zero in the file."""
+    def quantiser(self, opts: WriteOptions) -> Quantiser:
+        """The same in the order of its input."""
         quick = replace(self._packed(opts), effort="default")
 
         def quantise(splats: Splats) -> Splats:
-            if kept is not None:
-                splats = only_kept(splats, kept)
             order = self._packer.file_order(splats)
             back = torch.empty_like(order)
             back[order] = torch.arange(len(order))

@@ -23,8 +23,8 @@ from sparse3d.compress.sh_cut import sh_effect
 from sparse3d.errors import UsageError
 from sparse3d.export.coder import Coder
 from sparse3d.export.judge import Judge
-from sparse3d.export.recipes import Recipe, coarser, cut, finer, finest, has_finer, only_kept, recipes_for, used_degree
-from sparse3d.export.refine import RefineConfig, prune_and_recover, recover
+from sparse3d.export.recipes import Recipe, coarser, cut, finer, finest, has_finer, recipes_for, used_degree
+from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover, recover_through
 from sparse3d.export.source import Source, spread
 from sparse3d.export.targets import Target
 from sparse3d.formats.format import WriteOptions
@@ -274,27 +274,23 @@ class Fit:
         else:
             # Rounds of pruning with training between them; the last training comes when the harmonics are cut.
             everything = self._of_degree(recipe.degree)
-            splats = prune_and_recover(photos, everything, count, replace(cfg, steps=0), progress=self._tell)
+            splats = prune_in_rounds(photos, everything, count, cfg, progress=self._tell)
             steps = cfg.steps
             before = steps + (cfg.rounds - 1) * cfg.round_steps * (count < everything.num_splats)
         splats, kept = self._cut(splats, recipe)
-        mask = None if bool(kept.all()) else lambda shown: only_kept(shown, kept)
-        splats = recover(photos, splats, steps, cfg, quantiser=mask, seed=cfg.seed + 100, progress=self._tell)
-        return only_kept(splats, kept), kept, before
+        mask = None if bool(kept.all()) else kept
+        splats = recover(photos, splats, steps, cfg, kept=mask, seed=cfg.seed + 100, progress=self._tell)
+        return splats, kept, before
 
     def _through(self, splats: Splats, kept: Tensor, recipe: Recipe, steps: int) -> tuple[Splats, int]:
         """Trained on through the format's rounding, where `steps` of training have been before."""
         photos, cfg = self._source.photos, self._config()
         if photos is None or steps == 0 or not self._coder.format.limits.lossy:
             return splats, steps
-        gentle = replace(cfg, means=cfg.means * cfg.through_rate, others=cfg.others * cfg.through_rate)
-        quantiser = self._coder.quantiser(self._coder.options(recipe.knobs, recipe.degree), kept)
+        quantiser = self._coder.quantiser(self._coder.options(recipe.knobs, recipe.degree))
         every = _QUANTISE_EVERY if self._coder.format.name in _SLOW_QUANTISERS else 1
-        splats = recover(
-            photos, splats, cfg.through_steps, gentle, quantiser=quantiser, quantise_every=every,
-            seed=cfg.seed + 200, progress=self._tell,
-        )  # fmt: skip
-        return only_kept(splats, kept), steps + cfg.through_steps
+        splats = recover_through(photos, splats, quantiser, cfg, kept=kept, every=every, progress=self._tell)
+        return splats, steps + cfg.through_steps
 
     def _cut(self, splats: Splats, recipe: Recipe) -> tuple[Splats, Tensor]:
         if splats.sh_degree == 0 or (recipe.share == 1.0 and recipe.degree == splats.sh_degree):

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from sparse3d.compress.sh_cut import ShEffect, cut_sh, kept_degrees, threshold_for, with_degrees
 from sparse3d.export.sh_bits import fitted_sh_bits
-from sparse3d.formats.format import Format
+from sparse3d.formats.format import Format, WriteOptions, knob_number
 from sparse3d.formats.spz import fitted_bits
 from sparse3d.splats import Splats, num_sh_rest
 
 # Formats whose coefficients of 0 cost next to nothing; in the others a file of degree 3 has its bytes for each splat.
 _ENTROPY_CODED = ("spz", "html", "glb-spz", "sog")
 _SPZ_FINEST = {"sh1_bits": 8.0, "sh_rest_bits": 8.0, "sh_rounding": 0.0}
-_SPZ_USUAL = {"sh1_bits": 4.5, "sh_rest_bits": 3.5, "sh_rounding": 0.5}
 # What rounds to less than a scene's own error. Measured on a trained scene of three photos, before training through it:
 # 12 % of SPZ's bytes for 0.03 dB, 16 % of SOG's for less than 0.01; rotations of 6 bits in SOG 6 % for 0.07.
 _SPZ_COARSE = {"rotation_bits": 6.0, "colour_bits": 6.0, "alpha_bits": 6.0}
@@ -59,7 +58,7 @@ def recipes_for(chosen: Format, splats: Splats, degree: int) -> list[Recipe]:
             Recipe(degree, 1.0, {"palette": 8192}),
         ]
     bits = fitted_sh_bits(splats)
-    fine = {"sh1_bits": bits, "sh_rest_bits": bits} if bits > _SPZ_USUAL["sh1_bits"] else {}
+    fine = {"sh1_bits": bits, "sh_rest_bits": bits} if bits > _usual(chosen, "sh1_bits") else {}
     return [Recipe(0), *(Recipe(degree, share, fine) for share in (0.1, 0.3, 0.6)), Recipe(degree)]
 
 
@@ -88,9 +87,9 @@ def finer(chosen: Format, recipe: Recipe, t: float) -> Recipe:
         if name in knobs and name != "position_bits":
             knobs[name] = float(round(knobs[name] + t * (whole - knobs[name])))
     if recipe.degree and _is_spz(chosen):
-        for name, usual in _SPZ_USUAL.items():
-            begin = knobs.get(name, usual)
-            knobs[name] = round(begin + t * (_SPZ_FINEST[name] - begin), 4)
+        for name, whole in _SPZ_FINEST.items():
+            begin = knobs.get(name, _usual(chosen, name))
+            knobs[name] = round(begin + t * (whole - begin), 4)
     if recipe.degree and "palette" in knobs:
         knobs["palette"] = float(round(knobs["palette"] * (_MOST_PALETTE / knobs["palette"]) ** t))
     return replace(recipe, knobs=knobs)
@@ -121,14 +120,13 @@ def cut(splats: Splats, effect: ShEffect | None, recipe: Recipe) -> tuple[Splats
     return replace(splats, shN=splats.shN[:, :rest].contiguous()), kept
 
 
-def only_kept(splats: Splats, kept: Tensor) -> Splats:
-    """The splats with the harmonics that are not `kept` [N,K] zero."""
-    return splats if bool(kept.all()) else replace(splats, shN=splats.shN * kept[:, :, None])
-
-
 def num_of(degree: Tensor) -> Tensor:
     """[N] coefficients above degree 0 of degrees [N]."""
     return (degree.long() + 1) ** 2 - 1
+
+
+def _usual(chosen: Format, name: str) -> float:
+    return knob_number(chosen, WriteOptions(), name)
 
 
 def _is_spz(chosen: Format) -> bool:

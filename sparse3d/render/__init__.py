@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Splats and a camera to a picture, without gradients: for evaluation, videos and viewers."""
+"""Splats and a camera to a picture: for evaluation, videos and viewers; `rasterize_views` with gradients."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 from sparse3d.camera import Camera
 from sparse3d.conventions import NEAR_PLANE
 from sparse3d.errors import UsageError
-from sparse3d.kernels import rasterize
+from sparse3d.kernels import Rasterization, rasterize
 from sparse3d.kernels.types import RasterSettings
 from sparse3d.splats import Splats
 
-__all__ = ["RenderOptions", "Rendering", "background_tensor", "render", "render_many"]
+__all__ = ["RenderOptions", "Rendering", "background_tensor", "rasterize_views", "render", "render_many"]
 
 _NAMED = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0)}
 
@@ -76,10 +76,20 @@ def _render_group(splats: Splats, cameras: list[Camera], options: RenderOptions)
         near=options.near,
         depth=options.depth,
     )
+    out = rasterize_views(splats, cameras, background_tensor(options.background), settings, options.backend)
+    weight = torch.where(out.alpha > 0, out.alpha, torch.ones_like(out.alpha))
+    depth = out.depth / weight
+    return [Rendering(out.image[i], out.alpha[i], depth[i], out.median_depth[i]) for i in range(len(cameras))]
+
+
+def rasterize_views(
+    splats: Splats, cameras: Sequence[Camera], background: Tensor, settings: RasterSettings, backend: str | None = None
+) -> Rasterization:
+    """Views of cameras of the size in `settings` over `background` [3]; autograd reaches the splats' tensors that ask
+    for it."""
     poses = torch.from_numpy(np.stack([camera.cam_from_world for camera in cameras]).astype(np.float32))
     intrinsics = torch.tensor([[c.fx, c.fy, c.cx, c.cy] for c in cameras], dtype=torch.float32)
-    background = background_tensor(options.background).expand(len(cameras), 3).contiguous()
-    out = rasterize(
+    return rasterize(
         splats.means,
         splats.quats_wxyz,
         splats.log_scales,
@@ -88,13 +98,10 @@ def _render_group(splats: Splats, cameras: list[Camera], options: RenderOptions)
         splats.shN,
         poses,
         intrinsics,
-        background,
+        background.expand(len(cameras), 3).contiguous(),
         settings,
-        backend=options.backend,
+        backend=backend,
     )
-    weight = torch.where(out.alpha > 0, out.alpha, torch.ones_like(out.alpha))
-    depth = out.depth / weight
-    return [Rendering(out.image[i], out.alpha[i], depth[i], out.median_depth[i]) for i in range(len(cameras))]
 
 
 def background_tensor(background: str | Sequence[float]) -> Tensor:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from sparse3d.compress.prune import prune
+from sparse3d.compress.sh_cut import only_kept
 from sparse3d.errors import UsageError
-from sparse3d.export.refine import RefineConfig, prune_and_recover, recover, refine_settings, stages
+from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover, recover_through, refine_settings, stages
 from sparse3d.export.run_photos import RunPhotos
 from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
@@ -50,14 +51,14 @@ def test_training_brings_back_what_pruning_cost(photos: RunPhotos):
     pruned = prune(splats, photos.importance(splats), 60)
     before, after = psnr(photos, pruned), psnr(photos, recover(photos, pruned, 100, QUICK))
     assert after > before + 0.4
-    rounds = prune_and_recover(photos, splats, 60, QUICK)
+    rounds = recover(photos, prune_in_rounds(photos, splats, 60, QUICK), 60, QUICK)
     assert rounds.num_splats == 60
     assert psnr(photos, rounds) > before + 0.4
 
 
 def test_the_same_bits_every_time(photos: RunPhotos):
     splats = tiny.true_splats()
-    first, second = (prune_and_recover(photos, splats, 70, QUICK) for _ in range(2))
+    first, second = (recover(photos, prune_in_rounds(photos, splats, 70, QUICK), 60, QUICK) for _ in range(2))
     assert same(first, second)
 
 
@@ -65,9 +66,7 @@ def test_the_file_is_what_was_trained(photos: RunPhotos):
     """Trained through the quantiser, the splats look better in the file than those trained without."""
     gentle = replace(QUICK, others=0.2, final=0.05)
     splats = tiny.true_splats()
-    through = prune_and_recover(
-        photos, splats, 150, replace(QUICK, steps=0, through_steps=150, final=0.05), quantiser=few_sizes
-    )
+    through = recover_through(photos, splats, few_sizes, replace(QUICK, through_steps=150, final=0.05))
     without = recover(photos, splats, 150, gentle)
     assert through.num_splats == splats.num_splats
     assert not torch.equal(through.log_scales, few_sizes(through).log_scales)
@@ -79,17 +78,12 @@ def test_harmonics_that_were_cut_stay_zero_and_are_made_up_for(photos: RunPhotos
     splats = replace(splats, shN=splats.shN * 4)
     kept = torch.zeros(150, 3, dtype=torch.bool)
     kept[::2] = True
-
-    def cut(given: Splats) -> tuple[Splats, torch.Tensor]:
-        return replace(given, shN=given.shN * kept[:, :, None]), kept
-
-    cfg = replace(QUICK, steps=100, through_steps=20)
-    for quantiser in (None, few_sizes):
-        after = prune_and_recover(photos, splats, 150, cfg, cut=cut, quantiser=quantiser)
-        assert not after.shN[~kept].any()
-        assert after.shN[kept].any(dim=1).all()
-        if quantiser is None:
-            assert psnr(photos, after) > psnr(photos, cut(splats)[0]) + 0.15
+    cut = only_kept(splats, kept)
+    after = recover(photos, cut, 100, QUICK, kept=kept)
+    assert psnr(photos, after) > psnr(photos, cut) + 0.15
+    for made in (after, recover_through(photos, after, few_sizes, replace(QUICK, through_steps=20), kept=kept)):
+        assert not made.shN[~kept].any()
+        assert made.shN[kept].any(dim=1).all()
 
 
 def test_numbers_of_splats(photos: RunPhotos):
@@ -97,10 +91,10 @@ def test_numbers_of_splats(photos: RunPhotos):
     assert stages(1000, 125, 3) == [500, 250, 125]
     assert stages(100, 100, 3) == []
     assert recover(photos, splats, 0) is splats
-    nothing_to_go = prune_and_recover(photos, splats, 150, replace(QUICK, steps=0))
+    nothing_to_go = prune_in_rounds(photos, splats, 150, QUICK)
     assert nothing_to_go is splats
     with pytest.raises(UsageError, match="leaves no splat"):
-        prune_and_recover(photos, splats, 0, QUICK)
+        prune_in_rounds(photos, splats, 0, QUICK)
     with pytest.raises(UsageError, match="1 or more rounds"):
         RefineConfig(rounds=0)
 

@@ -10,7 +10,7 @@ import pytest
 
 from sparse3d import formats
 from sparse3d.errors import DataError
-from sparse3d.export.refine import RefineConfig, prune_and_recover
+from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover
 from sparse3d.export.run_photos import open_run_photos
 from sparse3d.scene.config import SceneConfig
 from sparse3d.train.config import CameraOptConfig, RunConfig, TrainConfig
@@ -42,7 +42,8 @@ def test_a_run_is_measured_and_refined_as_it_was_trained(run: Path):
         found = photos.importance(splats)
         assert found.weight.shape == (splats.num_splats,)
         assert float(found.weight.sum()) > 0.0
-        smaller = prune_and_recover(photos, splats, 500, RefineConfig(steps=5, round_steps=5, rounds=2, threads=1))
+        cfg = RefineConfig(round_steps=5, rounds=2, threads=1)
+        smaller = recover(photos, prune_in_rounds(photos, splats, 500, cfg), 5, cfg)
     assert smaller.num_splats == 500
     assert smaller.sh_degree == splats.sh_degree
 

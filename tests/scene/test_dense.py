@@ -104,7 +104,7 @@ def test_the_first_that_is_sure_gives_the_match(dense: Dense) -> None:
 
 
 def test_patches_of_two_widths_are_sure_of_more(dense: Dense) -> None:
-    narrow = match_photos(dense.scene, None, replace(MATCH, finest_spacings=(1,)))
+    narrow = match_photos(dense.scene, None, replace(MATCH, finest=MATCH.finest[:1]))
     for index, found in dense.matches.items():
         assert sure_pixels(found).mean() > sure_pixels(narrow[index]).mean()
 

@@ -25,6 +25,14 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
+class Patches:
+    """spacing: distance of a patch's samples in pixels; rounds: of PatchMatch with them."""
+
+    spacing: int
+    rounds: int
+
+
+@dataclass(frozen=True)
 class MatchConfig:
     """Settings of the matching; lengths in pixels of the working size."""
 
@@ -38,15 +46,11 @@ class MatchConfig:
     """Planes of the sweep at most."""
     sources: int = 6
     """Other photos each photo is matched with."""
-    iterations: int = 3
-    """Rounds of PatchMatch at each size."""
-    wide_iterations: int = 2
-    """And at the finest with wide patches, which only speak where the narrow ones are not sure."""
-    coarse_spacing: int = 2
-    """Distance of a patch's samples at all sizes but the finest."""
-    finest_spacings: tuple[int, ...] = (1, 2)
-    """And at the finest: each is matched to the end, and the first that is sure of a pixel gives its match. Narrow
-    patches place edges; wide ones find what has little texture or is seen from far apart."""
+    coarse: Patches = Patches(spacing=2, rounds=3)
+    """At all sizes but the finest."""
+    finest: tuple[Patches, ...] = (Patches(spacing=1, rounds=3), Patches(spacing=2, rounds=2))
+    """At the finest each is matched to the end, and the first that is sure of a pixel gives its match. Narrow patches
+    place edges; wide ones find what has little texture or is seen from far apart."""
     census_share: float = 0.5
     """Share of the census in the cost; the rest is ZNCC."""
     geometric_weight: float = 0.15
@@ -85,7 +89,7 @@ def match_photos(
     near, far = near_far(cameras, sparse)
     w_far, w_near = 1.0 / far, 1.0 / near
     starts = []
-    done, stages = 0, len(cameras) * (1 + 2 * len(cfg.finest_spacings))
+    done, stages = 0, len(cameras) * (1 + 2 * len(cfg.finest))
 
     def told() -> None:
         nonlocal done
@@ -96,9 +100,7 @@ def match_photos(
         starts.append(_coarse_to_fine(pyramids, k, near_by, w_far, w_near, cfg))
         told()
     finest = [p[0] for p in pyramids]
-    found = [
-        _match_finest(finest, others, starts, spacing, (w_far, w_near), cfg, told) for spacing in cfg.finest_spacings
-    ]
+    found = [_match_finest(finest, others, starts, patches, (w_far, w_near), cfg, told) for patches in cfg.finest]
     out = {}
     for k, near_by in enumerate(others):
         if near_by:
@@ -114,30 +116,29 @@ def _match_finest(
     images: Sequence[MvsImage],
     others: Sequence[Sequence[int]],
     starts: Sequence[Planes],
-    spacing: int,
+    patches: Patches,
     w_range: tuple[float, float],
     cfg: MatchConfig,
     told: Callable[[], None],
 ) -> list[Planes]:
     """Planes of every photo at its full working size, from `starts`: once by looks alone, once with the depth of the
     others in the cost."""
-    rounds = cfg.iterations if spacing == 1 else cfg.wide_iterations
     first = []
     for k, near_by in enumerate(others):
         planes = starts[k].copy()
         if near_by:
-            costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=spacing)
+            costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=patches.spacing)
             sources = [images[j].source_of(images[k]) for j in near_by]
-            mvs.patch_match(images[k], sources, costs, planes, *w_range, rounds, cfg.seed)
+            mvs.patch_match(images[k], sources, costs, planes, *w_range, patches.rounds, cfg.seed)
         first.append(planes)
         told()
     second = []
     for k, near_by in enumerate(others):
         planes = first[k].copy()
         if near_by:
-            costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, cfg.geometric_weight, spacing)
+            costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, cfg.geometric_weight, patches.spacing)
             sources = [images[j].source_of(images[k], first[j]) for j in near_by]
-            mvs.patch_match(images[k], sources, costs, planes, *w_range, rounds, cfg.seed + 7919)
+            mvs.patch_match(images[k], sources, costs, planes, *w_range, patches.rounds, cfg.seed + 7919)
         second.append(planes)
         told()
     return second
@@ -183,13 +184,13 @@ def _coarse_to_fine(
         return np.zeros((*levels[0].grey.shape, 4), np.float32)
     image = levels[-1]
     sources = [pyramids[j][-1].source_of(image) for j in near_by]
-    costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=cfg.coarse_spacing)
+    costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=cfg.coarse.spacing)
     count = _plane_count(image.camera, [pyramids[j][-1].camera for j in near_by], w_far, w_near, cfg)
     planes, _ = mvs.sweep(image, sources, costs, w_far, w_near, count)
     for level in range(len(levels) - 1, 0, -1):
         image = levels[level]
         sources = [pyramids[j][min(level, len(pyramids[j]) - 1)].source_of(image) for j in near_by]
-        mvs.patch_match(image, sources, costs, planes, w_far, w_near, cfg.iterations, cfg.seed + level)
+        mvs.patch_match(image, sources, costs, planes, w_far, w_near, cfg.coarse.rounds, cfg.seed + level)
         planes = _enlarged(planes, levels[level - 1].camera)
     return planes
 
