@@ -129,8 +129,3 @@ def _lost_colours(splats: Splats, camera: Camera) -> Tensor:
         for k in range((choice + 1) ** 2, (choice + 2) ** 2):
             lost[:, : choice + 1] += (basis[:, k, None] * splats.shN[:, k - 1])[:, None]
     return lost
-
-
-def only_kept(splats: Splats, kept: Tensor | None) -> Splats:
-    """The splats with the harmonics that are not `kept` [N,K] bool zero (None: all are kept)."""
-    return splats if kept is None or bool(kept.all()) else replace(splats, shN=splats.shN * kept[:, :, None])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from sparse3d.compress.axes import with_axes_near
 from sparse3d.formats import FORMATS, Format, atomic_file, check_options, format_for_suffix
 from sparse3d.formats.folder import FolderFormat, folder_formats
 from sparse3d.formats.format import WriteOptions, kept_degree
@@ -76,7 +77,9 @@ class Coder:
             order = self._packer.file_order(splats)
             back = torch.empty_like(order)
             back[order] = torch.arange(len(order))
-            return self._packer.quantised(splats, quick).select(back)
+            made = self._packer.quantised(splats, quick).select(back)
+            # Formats may name an ellipsoid's axes anew.
+            return with_axes_near(made, torch.nn.functional.normalize(splats.quats_wxyz, dim=1))
 
         return quantise
 

@@ -17,13 +17,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse3d.camera import Camera
 from sparse3d.compress.merge import merge_to
 from sparse3d.compress.prune import keep_most, visible_rows
 from sparse3d.compress.sh_cut import sh_effect
+from sparse3d.compress.sh_limits import ShLimits
+from sparse3d.compress.sh_shared import share_harmonics
 from sparse3d.errors import UsageError
 from sparse3d.export.coder import Coder
 from sparse3d.export.judge import Judge
-from sparse3d.export.recipes import Recipe, coarser, cut, finer, finest, has_finer, recipes_for, used_degree
+from sparse3d.export.recipes import (
+    Recipe,
+    coarser,
+    cut,
+    finer,
+    finest,
+    has_finer,
+    recipes_for,
+    sets_of_harmonics,
+    used_degree,
+)
 from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover, recover_through
 from sparse3d.export.source import Source, spread
 from sparse3d.export.targets import Target
@@ -37,11 +50,14 @@ LEAST_SHARE = 0.98
 # Splats are reduced and trained for a little more than the bytes, and the least worth left out at the end: growing
 # again would be worse.
 _AIM_TRIAL, _AIM_TRAINED, _AIM_THROUGH = 1.0, 1.03, 1.006
-_TRIAL_STEPS = 100
+_TRIAL_STEPS = 300
 # Views that the effect of harmonics is measured in.
 _EFFECT_VIEWS = 16
-# Asking a quantiser with palettes takes longer than a step of training.
-_SLOW_QUANTISERS, _QUANTISE_EVERY = ("sog",), 50
+# Asking a quantiser with palettes takes longer than a step of training, the more splats, the longer: once in as many
+# steps as there are thousands.
+_SLOW_QUANTISERS, _SPLATS_A_STEP, _LEAST_OFTEN = ("sog",), 1000, 50
+# Rates fall to this share before splats share harmonics: there is more to learn after.
+_FINAL_BEFORE_SHARING = 0.3
 
 
 @dataclass(frozen=True)
@@ -80,8 +96,8 @@ class Fit:
         recipe = Recipe(self._degree)
         cap = self._cap(self._source.splats.num_splats)
         if cap < self._source.splats.num_splats or self._target.refine == "on":
-            splats, kept, steps = self._made(recipe, cap, None)
-            splats, steps = self._through(splats, kept, recipe, steps)
+            splats, limits, steps = self._made(recipe, cap, None)
+            splats, steps = self._through(splats, limits, recipe, steps)
             return self._fitted(splats, recipe, refined=steps)
         splats, _ = cut(self._source.splats, None, recipe)
         return self._fitted(splats, recipe, whole=True)
@@ -261,12 +277,12 @@ class Fit:
         self._tell(f"merging to {count:,} splats", None)
         return merge_to(splats, count, self._visible[1].double().numpy())
 
-    def _made(self, recipe: Recipe, count: int, steps: int | None) -> tuple[Splats, Tensor, int]:
+    def _made(self, recipe: Recipe, count: int, steps: int | None) -> tuple[Splats, ShLimits, int]:
         """`count` splats with the recipe's harmonics, then trained (`steps`, None: all that the target asks for) where
-        it may be; which harmonics may be other than 0; and the steps."""
+        it may be; the limits of their harmonics; and the steps."""
         photos = self._source.photos
         if photos is None or not self._trains(count):
-            return (*self._cut(self._reduced(count, recipe.degree), recipe), 0)
+            return *self._shared(*self._cut(self._reduced(count, recipe.degree), recipe), recipe), 0
         cfg = self._config()
         if steps is not None:
             steps = before = min(steps, cfg.steps)
@@ -277,27 +293,47 @@ class Fit:
             splats = prune_in_rounds(photos, everything, count, cfg, progress=self._tell)
             steps = cfg.steps
             before = steps + (cfg.rounds - 1) * cfg.round_steps * (count < everything.num_splats)
-        splats, kept = self._cut(splats, recipe)
-        mask = None if bool(kept.all()) else kept
-        splats = recover(photos, splats, steps, cfg, kept=mask, seed=cfg.seed + 100, progress=self._tell)
-        return splats, kept, before
+        splats, limits = self._cut(splats, recipe)
+        if sets_of_harmonics(self._coder.format, recipe) is not None:
+            # Which splats are alike shows after some training; sharing then takes the rest of it to make up for.
+            half, free = steps // 2, replace(cfg, final=_FINAL_BEFORE_SHARING)
+            splats = recover(photos, splats, half, free, limits=limits, seed=cfg.seed + 50, progress=self._tell)
+            splats, limits = self._shared(splats, limits, recipe)
+            steps -= half
+        splats = recover(photos, splats, steps, cfg, limits=limits, seed=cfg.seed + 100, progress=self._tell)
+        return splats, limits, before
 
-    def _through(self, splats: Splats, kept: Tensor, recipe: Recipe, steps: int) -> tuple[Splats, int]:
+    def _through(self, splats: Splats, limits: ShLimits, recipe: Recipe, steps: int) -> tuple[Splats, int]:
         """Trained on through the format's rounding, where `steps` of training have been before."""
         photos, cfg = self._source.photos, self._config()
         if photos is None or steps == 0 or not self._coder.format.limits.lossy:
             return splats, steps
         quantiser = self._coder.quantiser(self._coder.options(recipe.knobs, recipe.degree))
-        every = _QUANTISE_EVERY if self._coder.format.name in _SLOW_QUANTISERS else 1
-        splats = recover_through(photos, splats, quantiser, cfg, kept=kept, every=every, progress=self._tell)
+        every = 1
+        if self._coder.format.name in _SLOW_QUANTISERS:
+            every = max(1, min(_LEAST_OFTEN, splats.num_splats // _SPLATS_A_STEP))
+        splats = recover_through(photos, splats, quantiser, cfg, limits=limits, every=every, progress=self._tell)
         return splats, steps + cfg.through_steps
 
-    def _cut(self, splats: Splats, recipe: Recipe) -> tuple[Splats, Tensor]:
+    def _cut(self, splats: Splats, recipe: Recipe) -> tuple[Splats, ShLimits]:
         if splats.sh_degree == 0 or (recipe.share == 1.0 and recipe.degree == splats.sh_degree):
             return cut(splats, None, recipe)
+        effect = sh_effect(splats, self._views, seed=self._target.seed, backend=self._source.backend)
+        return cut(splats, effect, recipe)
+
+    def _shared(self, splats: Splats, limits: ShLimits, recipe: Recipe) -> tuple[Splats, ShLimits]:
+        """The splats with as many different sets of harmonics as the recipe's palette has, where that is few."""
+        count = sets_of_harmonics(self._coder.format, recipe)
+        if count is None:
+            return splats, limits
+        return share_harmonics(
+            splats, limits.kept, self._views, count, seed=self._target.seed, backend=self._source.backend
+        )
+
+    @cached_property
+    def _views(self) -> list[Camera]:
         cameras = self._source.cameras
-        views = [cameras[i] for i in spread(range(len(cameras)), _EFFECT_VIEWS)]
-        return cut(splats, sh_effect(splats, views, seed=self._target.seed, backend=self._source.backend), recipe)
+        return [cameras[i] for i in spread(range(len(cameras)), _EFFECT_VIEWS)]
 
     # Landing.
 
@@ -306,11 +342,10 @@ class Fit:
         most = self._cap(self._visible[0].num_splats)
         aim = _AIM_TRAINED if trial.count < most else 1.0
         count = min(most, max(1, int(np.ceil(trial.count * aim))))
-        splats, kept, steps = self._made(trial.recipe, count, None)
+        splats, limits, steps = self._made(trial.recipe, count, None)
         if steps:
             rows = self._rows_for(splats, trial.recipe, int(_AIM_THROUGH * size))
-            splats, kept = splats.select(rows), kept[rows]
-            splats, steps = self._through(splats, kept, trial.recipe, steps)
+            splats, steps = self._through(splats.select(rows), limits.select(rows), trial.recipe, steps)
         self._tell("fitting the size", None)
         found = self._coder.size(splats, self._coder.options(trial.recipe.knobs, trial.recipe.degree))
         recipe = trial.recipe

@@ -18,6 +18,7 @@ from sparse3d.compress.prune import keep_most
 from sparse3d.errors import UsageError
 from sparse3d.export.coder import Coder, Encoded
 from sparse3d.export.fit import Fit, Fitted, Tell
+from sparse3d.export.recipes import Recipe, cut
 from sparse3d.export.report import report
 from sparse3d.export.source import Source, open_source
 from sparse3d.export.targets import Target
@@ -81,13 +82,13 @@ def _levels_within(source: Source, fit: Fit, target: Target) -> tuple[Fitted, li
         made = fit.plain()
         return made, levels_of(made.splats)
     made = fit.to_size(max(1, round(_FINEST_SHARE * target.max_size)))
-    splats, worth = made.splats, source.weights(made.splats).weight
+    splats, opts, worth = made.splats, made.opts, source.weights(made.splats).weight
     seen: list[tuple[int, int]] = []
     for _ in range(8):
         levels = levels_of(splats)
-        total = _bytes_of(levels, made.opts)
+        total = _bytes_of(levels, opts)
         if total <= target.max_size:
-            return replace(made, splats=splats), levels
+            return replace(made, splats=splats, opts=opts), levels
         # Files have bytes of their own beside those of splats: two points say how many a splat has.
         seen.append((splats.num_splats, total))
         each = total / splats.num_splats
@@ -95,8 +96,13 @@ def _levels_within(source: Source, fit: Fit, target: Target) -> tuple[Fitted, li
             (n1, b1), (n2, b2) = seen[-2:]
             each = max((b1 - b2) / max(n1 - n2, 1), 0.1 * each)
         count = splats.num_splats - max(1, math.ceil((total - 0.99 * target.max_size) / each))
-        if count < 1:
+        if count < 1 and splats.sh_degree == 0:
             break
+        if count < 1:
+            # The palettes alone are too large; those splats without them may fit.
+            splats, opts, seen = cut(splats, None, Recipe(0))[0], replace(opts, sh_degree=0), []
+            made = replace(made, recipe=str(Recipe(0)))
+            continue
         rows = keep_most(worth, count)
         splats, worth = splats.select(rows), worth[rows]
     raise UsageError(f"--max-size {target.max_size}: the levels of this scene do not fit into it; give more bytes")

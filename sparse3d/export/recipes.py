@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.compress.sh_cut import ShEffect, cut_sh, kept_degrees, threshold_for, with_degrees
+from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.export.sh_bits import fitted_sh_bits
 from sparse3d.formats.format import Format, WriteOptions, knob_number
 from sparse3d.formats.spz import fitted_bits
@@ -23,8 +24,11 @@ _SPZ_FINEST = {"sh1_bits": 8.0, "sh_rest_bits": 8.0, "sh_rounding": 0.0}
 _SPZ_COARSE = {"rotation_bits": 6.0, "colour_bits": 6.0, "alpha_bits": 6.0}
 _SPZ_WHOLE = {"rotation_bits": 9.0, "colour_bits": 8.0, "alpha_bits": 8.0}
 _SOG_COARSE = {"scale_entries": 64.0, "colour_entries": 64.0, "position_bits": 14.0}
+_SOG_COARSER = {**_SOG_COARSE, "quat_bits": 6.0, "position_bits": 13.0}
 _SOG_WHOLE = {"quat_bits": 8.0, "scale_entries": 256.0, "colour_entries": 256.0, "position_bits": 16.0}
 _MOST_PALETTE = 65536
+# Time grows with this number; with more, the writer's own palette is near enough.
+_FEW_SETS = 1024
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,9 @@ def recipes_for(chosen: Format, splats: Splats, degree: int) -> list[Recipe]:
     if chosen.name == "sog":
         return [
             Recipe(0),
-            Recipe(degree, 0.1, {"palette": 512}),
-            Recipe(degree, 0.3, {"palette": 2048}),
+            Recipe(degree, 0.05, {"palette": 128}),
+            Recipe(degree, 0.1, {"palette": 256}),
+            Recipe(degree, 0.3, {"palette": 1024}),
             Recipe(degree, 1.0, {"palette": 8192}),
         ]
     bits = fitted_sh_bits(splats)
@@ -70,8 +75,7 @@ def finest(chosen: Format, degree: int) -> Recipe:
 def coarser(chosen: Format, recipe: Recipe, splats: Splats) -> list[Recipe]:
     """`recipe` with fewer bits for places, rotations and colours of these splats, least damage first."""
     if chosen.name == "sog":
-        fine = {**recipe.knobs, **_SOG_COARSE}
-        return [replace(recipe, knobs=knobs, coarse=True) for knobs in (fine, {**fine, "quat_bits": 6.0})]
+        return [replace(recipe, knobs={**recipe.knobs, **knobs}, coarse=True) for knobs in (_SOG_COARSE, _SOG_COARSER)]
     if not _is_spz(chosen):
         return []
     fine = {**recipe.knobs, **_SPZ_COARSE}
@@ -95,6 +99,12 @@ def finer(chosen: Format, recipe: Recipe, t: float) -> Recipe:
     return replace(recipe, knobs=knobs)
 
 
+def sets_of_harmonics(chosen: Format, recipe: Recipe) -> int | None:
+    """How many different ones the splats may have, where that is few enough to choose them by what the views see."""
+    count = int(recipe.knobs.get("palette", 0)) if recipe.degree and chosen.name == "sog" else 0
+    return count if 2 <= count <= _FEW_SETS else None
+
+
 def has_finer(chosen: Format, recipe: Recipe) -> bool:
     return finer(chosen, recipe, 1.0) != recipe
 
@@ -104,9 +114,9 @@ def used_degree(splats: Splats) -> int:
     return int(kept_degrees(splats).max()) if splats.num_splats else 0
 
 
-def cut(splats: Splats, effect: ShEffect | None, recipe: Recipe) -> tuple[Splats, Tensor]:
-    """The splats with the harmonics of `recipe`, base colours mended for what went; and which coefficients [N,K] may
-    be other than 0. effect: of these splats' cuts (None: nothing is mended)."""
+def cut(splats: Splats, effect: ShEffect | None, recipe: Recipe) -> tuple[Splats, ShLimits]:
+    """The splats with the harmonics of `recipe`, base colours mended for what went; and which coefficients may be other
+    than 0. effect: of these splats' cuts (None: nothing is mended)."""
     rest = num_sh_rest(recipe.degree)
     count = splats.num_splats
     degree = torch.full((count,), recipe.degree, dtype=torch.uint8)
@@ -117,7 +127,7 @@ def cut(splats: Splats, effect: ShEffect | None, recipe: Recipe) -> tuple[Splats
             degree = degree.clamp(max=recipe.degree)
         splats = with_degrees(splats, effect, degree)
     kept = num_of(degree)[:, None] > torch.arange(rest)[None]
-    return replace(splats, shN=splats.shN[:, :rest].contiguous()), kept
+    return replace(splats, shN=splats.shN[:, :rest].contiguous()), ShLimits(kept)
 
 
 def num_of(degree: Tensor) -> Tensor:

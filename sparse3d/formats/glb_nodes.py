@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sparse3d.errors import DataError
 from sparse3d.formats.gltf_json import child, item, numbers, whole
 from sparse3d.kernels.reference.sh import sh_basis
+from sparse3d.quaternions import quat_product
 from sparse3d.splats import Splats
 
 EXTENSION = "KHR_gaussian_splatting"
@@ -59,8 +60,8 @@ def moved(splats: Splats, matrix: NDArray[np.float64]) -> Splats:
     out = replace(splats, means=means.float(), log_scales=splats.log_scales + float(np.log(scale)))
     if np.allclose(turn, np.eye(3), atol=1e-7):
         return out
-    quats = _product(_quat(turn), splats.quats_wxyz.double().numpy())
-    return replace(out, quats_wxyz=torch.from_numpy(quats).float(), shN=_turned_harmonics(splats, rotation))
+    quats = quat_product(torch.from_numpy(_quat(turn)), splats.quats_wxyz.double())
+    return replace(out, quats_wxyz=quats.float(), shN=_turned_harmonics(splats, rotation))
 
 
 def _roots(root: dict[str, Any]) -> list[int]:
@@ -111,14 +112,6 @@ def _quat(turn: NDArray[np.float64]) -> NDArray[np.float64]:
     k[1:, 1:] = sym
     k[0, 1:] = k[1:, 0] = turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]
     return np.linalg.eigh(k)[1][:, -1]
-
-
-def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Hamilton product of one wxyz with many [N,4]."""
-    w, v = a[0], a[1:]
-    scalar = w * b[:, 0] - b[:, 1:] @ v
-    vector = w * b[:, 1:] + b[:, :1] * v + np.cross(v, b[:, 1:])
-    return np.concatenate([scalar[:, None], vector], axis=1)
 
 
 def _turned_harmonics(splats: Splats, rotation: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from torch import Tensor
 
+from sparse3d.compress.axes import with_axes_near
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
@@ -42,6 +43,7 @@ class Sog:
         Knob("codebook_iterations", 1, 100, 8, "rounds of k-means for that palette"),
         Knob("position_bits", 8, 16, 16, "bits of a position on each axis"),
         Knob("quat_bits", 4, 8, 8, "bits of each of the three stored quaternion components"),
+        Knob("alpha_bits", 2, 8, 8, "bits of an opacity"),
         Knob("scale_entries", 2, 256, 256, "different values of the scales"),
         Knob("colour_entries", 2, 256, 256, "different values of the base colours"),
     )
@@ -84,7 +86,7 @@ class Sog:
 
     def _data(self, splats: Splats, opts: WriteOptions) -> SogData:
         check_splats(splats)
-        return sog_from_splats(splats, self.settings(splats, opts))
+        return sog_from_splats(with_axes_near(splats), self.settings(splats, opts))
 
     def _along_curve(self, splats: Splats, opts: WriteOptions) -> SogData:
         # A Z-order curve row by row: 2 % smaller images than the same curve laid along one through the image. Sorting
@@ -107,6 +109,7 @@ class Sog:
             iterations=knob("codebook_iterations") * (2 if opts.effort == "high" else 1),
             position_bits=knob("position_bits"),
             quat_bits=knob("quat_bits"),
+            alpha_bits=knob("alpha_bits"),
             scale_entries=knob("scale_entries"),
             colour_entries=knob("colour_entries"),
         )

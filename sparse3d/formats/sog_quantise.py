@@ -24,14 +24,15 @@ _LOG_SCALE_RANGE = (-30.0, 30.0)
 @dataclass(frozen=True)
 class SogSettings:
     """degree 0 to 3; palette: most entries of the harmonics' palette; iterations: rounds of k-means for it;
-    position_bits 8 to 16 an axis; quat_bits 4 to 8 a component; scale_entries, colour_entries: 2 to 256 values of the
-    codebooks."""
+    position_bits 8 to 16 an axis; quat_bits 4 to 8 a component; alpha_bits 2 to 8; scale_entries, colour_entries: 2 to
+    256 values of the codebooks."""
 
     degree: int
     palette: int = MAX_PALETTE
     iterations: int = 8
     position_bits: int = 16
     quat_bits: int = 8
+    alpha_bits: int = 8
     scale_entries: int = 256
     colour_entries: int = 256
 
@@ -52,7 +53,7 @@ def sog_from_splats(splats: Splats, settings: SogSettings) -> SogData:
         splats.log_scales.clamp(*_LOG_SCALE_RANGE), settings.scale_entries, _weights(splats)
     )
     colour, colour_codebook = _indices(splats.sh0[:, 0], settings.colour_entries, _weights(splats))
-    opacity = np.rint(torch.sigmoid(splats.logit_opacities.double()).numpy() * 255.0).astype(np.uint8)
+    opacity = _levels(torch.sigmoid(splats.logit_opacities.double()).numpy(), settings.alpha_bits)
     return SogData(
         means=_mean_codes(logs, mins, maxs, settings.position_bits),
         mins=mins,
@@ -109,10 +110,14 @@ def _quat_codes(quats: NDArray[np.float64], bits: int) -> NDArray[np.uint8]:
     rows = np.arange(len(unit))
     largest = np.abs(unit).argmax(axis=1)
     unit = unit * np.where(unit[rows, largest] < 0, -1.0, 1.0)[:, None]
-    steps = 2**bits - 1
-    three = np.clip(unit[rows[:, None], QUAT_REST[largest]] * (np.sqrt(2.0) / 2) + 0.5, 0.0, 1.0)
-    codes = np.rint(np.rint(three * steps) * (255.0 / steps)).astype(np.uint8)
+    codes = _levels(unit[rows[:, None], QUAT_REST[largest]] * (np.sqrt(2.0) / 2) + 0.5, bits)
     return np.concatenate([codes, (QUAT_TAG + largest)[:, None].astype(np.uint8)], axis=1)
+
+
+def _levels(values: NDArray[np.float64], bits: int) -> NDArray[np.uint8]:
+    """Values 0..1 as bytes, of which 2^bits are used."""
+    steps = 2**bits - 1
+    return np.rint(np.rint(np.clip(values, 0.0, 1.0) * steps) * (255.0 / steps)).astype(np.uint8)
 
 
 def _indices(values: Tensor, entries: int, weights: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -122,8 +127,8 @@ def _indices(values: Tensor, entries: int, weights: Tensor) -> tuple[NDArray[np.
 
 
 def _padded(entries: Tensor) -> NDArray[np.float32]:
-    """256 entries with six digits: what meta.json says is what readers use, ours too."""
-    values = short(entries.numpy(), 6).astype(np.float32)
+    """256 entries with five digits: what meta.json says is what readers use, ours too."""
+    values = short(entries.numpy(), 5).astype(np.float32)
     return np.concatenate([values, np.full(256 - len(values), values[-1], dtype=np.float32)])
 
 

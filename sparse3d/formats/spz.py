@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sparse3d.compress.axes import with_axes_near
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
 from sparse3d.formats import spz_bits as bits
@@ -91,7 +92,7 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
     if splats.num_splats == 0:
         raise DataError("there are no splats to write")
     degree = kept_degree(chosen, splats, opts)
-    given = numpy_of(splats, degree)
+    given = numpy_of(with_axes_near(splats), degree)
     for name in ("means", "quats_wxyz", "sh0", "shN"):
         finite(given[name], f"cannot be written: {name}")
     order = morton_order(splats.means).numpy()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sparse3d.compress.sampled_cameras import sample_cameras
-from sparse3d.compress.sh_cut import only_kept
+from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.errors import UsageError
 from sparse3d.export.coder import Coder
 from sparse3d.export.drop import Loss, fit_to_drop
@@ -187,7 +187,7 @@ def test_training_sees_what_a_reader_gets_in_the_order_it_trains(source: Source)
     kept = torch.arange(8)[None] < torch.where(torch.arange(200) % 2 == 0, 3, 0)[:, None]
     for name in ("a.spz", "a.sog", "a.compressed.ply", "a.html", "a.glb"):
         coder = coder_for(Path(name), Target())
-        shown = coder.quantiser(coder.options({}, 2))(only_kept(splats, kept))
+        shown = coder.quantiser(coder.options({}, 2))(ShLimits(kept).of(splats))
         assert (shown.means - splats.means).abs().max() < 0.02, name
         assert (shown.sh0 - splats.sh0).abs().max() < 0.1, name
         assert shown.shN.shape == splats.shN.shape

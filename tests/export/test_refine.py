@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sparse3d.compress.prune import prune
-from sparse3d.compress.sh_cut import only_kept
+from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.errors import UsageError
 from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover, recover_through, refine_settings, stages
 from sparse3d.export.run_photos import RunPhotos
@@ -64,7 +64,7 @@ def test_the_same_bits_every_time(photos: RunPhotos):
 
 def test_the_file_is_what_was_trained(photos: RunPhotos):
     """Trained through the quantiser, the splats look better in the file than those trained without."""
-    gentle = replace(QUICK, others=0.2, final=0.05)
+    gentle = replace(QUICK, rates=QUICK.rates.times(0.07), final=0.05)
     splats = tiny.true_splats()
     through = recover_through(photos, splats, few_sizes, replace(QUICK, through_steps=150, final=0.05))
     without = recover(photos, splats, 150, gentle)
@@ -78,10 +78,13 @@ def test_harmonics_that_were_cut_stay_zero_and_are_made_up_for(photos: RunPhotos
     splats = replace(splats, shN=splats.shN * 4)
     kept = torch.zeros(150, 3, dtype=torch.bool)
     kept[::2] = True
-    cut = only_kept(splats, kept)
-    after = recover(photos, cut, 100, QUICK, kept=kept)
+    cut = ShLimits(kept).of(splats)
+    after = recover(photos, cut, 100, QUICK, limits=ShLimits(kept))
     assert psnr(photos, after) > psnr(photos, cut) + 0.15
-    for made in (after, recover_through(photos, after, few_sizes, replace(QUICK, through_steps=20), kept=kept)):
+    for made in (
+        after,
+        recover_through(photos, after, few_sizes, replace(QUICK, through_steps=20), limits=ShLimits(kept)),
+    ):
         assert not made.shN[~kept].any()
         assert made.shN[kept].any(dim=1).all()
 
@@ -109,7 +112,7 @@ def test_settings_of_a_run_go_on_as_they_ended():
     # A tenth of the run's steps, a tenth of its decay; and nothing that needs the run's depth maps.
     assert settings.terms.opacity_decay == pytest.approx(0.3)
     assert settings.terms.depth == 0.0
-    assert settings.rates.means == pytest.approx(QUICK.means * run.rates.means_final)
+    assert settings.rates.means == pytest.approx(QUICK.rates.means * run.rates.means_final)
     assert settings.rates.means_final < settings.rates.means
     assert settings.exposure.enabled
     assert settings.camera_opt.enabled == "off"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import torch
 
+from sparse3d.compress.axes import with_axes_near
 from sparse3d.splats import Splats, num_sh_rest
 
 
@@ -39,12 +40,14 @@ def rotations(quats_wxyz: torch.Tensor) -> torch.Tensor:
 def differences(found: Splats, source: Splats) -> dict[str, float]:
     """Largest difference in each parameter, each splat compared with the source splat nearest to it.
 
-    Rotations as matrices, opacities after the sigmoid; harmonics up to the degree of `found`. Every source splat must
-    be the nearest of exactly one.
+    Rotations as matrices, of the axes named as the source does; opacities after the sigmoid; harmonics up to the degree
+    of `found`. Every source splat must be the nearest of exactly one.
     """
     index = torch.cdist(found.means, source.means).argmin(dim=1)
     assert sorted(index.tolist()) == list(range(source.num_splats)), "positions do not tell the splats apart"
     near = source.select(index)
+    # Writers may name the axes of an ellipsoid anew.
+    found = with_axes_near(found, torch.nn.functional.normalize(near.quats_wxyz, dim=1))
     k = found.shN.shape[1]
     pairs = {
         "means": (found.means, near.means),

@@ -126,7 +126,6 @@ def test_the_file_of_another_program(tmp_path: Path) -> None:
     found, source = formats.read(GOLDEN / "glb_splat_transform.glb"), formats.read(GOLDEN / "source.ply")
     apart = differences(found, source)
     # Its quaternions name the axes of each ellipsoid in other directions: the same ellipsoids.
-    assert apart.pop("rotations") > 1
     assert torch.allclose(covariances(found), covariances(source), atol=1e-7)
     assert max(apart.values()) < 1e-5
 

@@ -49,7 +49,10 @@ def test_high_effort_changes_bytes_but_no_value() -> None:
         file.seek(0)
         scenes.append(FORMATS["spz"].read(file))
     assert sizes[1] < sizes[0]
-    assert set(differences(scenes[1], scenes[0]).values()) == {0.0}
+    apart = differences(scenes[1], scenes[0])
+    # Matrices of equal quaternions, scaled to one length on the way.
+    assert apart.pop("rotations") < 1e-6
+    assert set(apart.values()) == {0.0}
 
 
 def test_best_deflate_is_deflate() -> None:
