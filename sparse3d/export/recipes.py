@@ -25,7 +25,13 @@ _SPZ_COARSE = {"rotation_bits": 6.0, "colour_bits": 6.0, "alpha_bits": 6.0}
 _SPZ_WHOLE = {"rotation_bits": 9.0, "colour_bits": 8.0, "alpha_bits": 8.0}
 _SOG_COARSE = {"scale_entries": 64.0, "colour_entries": 64.0, "position_bits": 14.0}
 _SOG_COARSER = {**_SOG_COARSE, "quat_bits": 6.0, "position_bits": 13.0}
-_SOG_WHOLE = {"quat_bits": 8.0, "scale_entries": 256.0, "colour_entries": 256.0, "position_bits": 16.0}
+_SOG_WHOLE = {
+    "quat_bits": 8.0,
+    "scale_entries": 256.0,
+    "colour_entries": 256.0,
+    "sh_entries": 256.0,
+    "position_bits": 16.0,
+}
 _MOST_PALETTE = 65536
 # Time grows with this number; with more, the writer's own palette is near enough.
 _FEW_SETS = 1024
@@ -57,9 +63,9 @@ def recipes_for(chosen: Format, splats: Splats, degree: int) -> list[Recipe]:
     if chosen.name == "sog":
         return [
             Recipe(0),
-            Recipe(degree, 0.05, {"palette": 128}),
-            Recipe(degree, 0.1, {"palette": 256}),
-            Recipe(degree, 0.3, {"palette": 1024}),
+            Recipe(degree, 0.05, {"palette": 128, "sh_entries": 64}),
+            Recipe(degree, 0.1, {"palette": 256, "sh_entries": 64}),
+            Recipe(degree, 0.3, {"palette": 1024, "sh_entries": 128}),
             Recipe(degree, 1.0, {"palette": 8192}),
         ]
     bits = fitted_sh_bits(splats)

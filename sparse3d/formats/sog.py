@@ -46,6 +46,7 @@ class Sog:
         Knob("alpha_bits", 2, 8, 8, "bits of an opacity"),
         Knob("scale_entries", 2, 256, 256, "different values of the scales"),
         Knob("colour_entries", 2, 256, 256, "different values of the base colours"),
+        Knob("sh_entries", 2, 256, 256, "different values in the palette of spherical harmonics"),
     )
     versions: tuple[int, ...] = (2,)
 
@@ -112,6 +113,7 @@ class Sog:
             alpha_bits=knob("alpha_bits"),
             scale_entries=knob("scale_entries"),
             colour_entries=knob("colour_entries"),
+            sh_entries=knob("sh_entries"),
         )
 
 

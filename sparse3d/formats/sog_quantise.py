@@ -24,8 +24,8 @@ _LOG_SCALE_RANGE = (-30.0, 30.0)
 @dataclass(frozen=True)
 class SogSettings:
     """degree 0 to 3; palette: most entries of the harmonics' palette; iterations: rounds of k-means for it;
-    position_bits 8 to 16 an axis; quat_bits 4 to 8 a component; alpha_bits 2 to 8; scale_entries, colour_entries: 2 to
-    256 values of the codebooks."""
+    position_bits 8 to 16 an axis; quat_bits 4 to 8 a component; alpha_bits 2 to 8; scale_entries, colour_entries,
+    sh_entries: 2 to 256 values of the codebooks."""
 
     degree: int
     palette: int = MAX_PALETTE
@@ -35,6 +35,7 @@ class SogSettings:
     alpha_bits: int = 8
     scale_entries: int = 256
     colour_entries: int = 256
+    sh_entries: int = 256
 
 
 def fitted_palette(count: int) -> int:
@@ -139,7 +140,7 @@ def _palette(splats: Splats, settings: SogSettings) -> SogPalette:
     found = palette(vectors, min(settings.palette, MAX_PALETTE), weights=weights, iterations=settings.iterations)
     entries = found.entries
     mass = torch.zeros(len(entries)).index_add_(0, found.labels, weights.float())
-    table = codebook(entries.reshape(-1), 256, weights=mass[:, None].expand_as(entries).reshape(-1))
+    table = codebook(entries.reshape(-1), settings.sh_entries, weights=mass[:, None].expand_as(entries).reshape(-1))
     return SogPalette(
         centroids=table.labels.numpy().reshape(len(entries), coefficients, 3),
         labels=found.labels.numpy().astype(np.uint16),
