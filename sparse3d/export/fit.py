@@ -56,8 +56,6 @@ _EFFECT_VIEWS = 16
 # Asking a quantiser with palettes takes longer than a step of training, the more splats, the longer: once in as many
 # steps as there are thousands.
 _SLOW_QUANTISERS, _SPLATS_A_STEP, _LEAST_OFTEN = ("sog",), 1000, 50
-# Rates fall to this share before splats share harmonics: there is more to learn after.
-_FINAL_BEFORE_SHARING = 0.3
 
 
 @dataclass(frozen=True)
@@ -261,13 +259,7 @@ class Fit:
 
     def _config(self) -> RefineConfig:
         cfg = RefineConfig(threads=self._target.threads, seed=self._target.seed)
-        if self._target.steps is None:
-            return cfg
-        share = self._target.steps / cfg.steps
-        return replace(
-            cfg, steps=self._target.steps, round_steps=round(cfg.round_steps * share),
-            through_steps=round(cfg.through_steps * share),
-        )  # fmt: skip
+        return cfg if self._target.steps is None else cfg.of_steps(self._target.steps)
 
     def _reduced(self, count: int, degree: int | None = None) -> Splats:
         """At most `count` of the visible splats, merged; of their own degree of harmonics or of a lower one."""
@@ -296,8 +288,10 @@ class Fit:
         splats, limits = self._cut(splats, recipe)
         if sets_of_harmonics(self._coder.format, recipe) is not None:
             # Which splats are alike shows after some training; sharing then takes the rest of it to make up for.
-            half, free = steps // 2, replace(cfg, final=_FINAL_BEFORE_SHARING)
-            splats = recover(photos, splats, half, free, limits=limits, seed=cfg.seed + 50, progress=self._tell)
+            half = steps // 2
+            splats = recover(
+                photos, splats, half, cfg.unfinished(), limits=limits, seed=cfg.seed + 50, progress=self._tell
+            )
             splats, limits = self._shared(splats, limits, recipe)
             steps -= half
         splats = recover(photos, splats, steps, cfg, limits=limits, seed=cfg.seed + 100, progress=self._tell)
