@@ -7,6 +7,7 @@ what pruning cost (Mini-Splatting, Fang and Wang 2024; Speedy-Splat, Hanson et a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
@@ -24,6 +25,8 @@ from sparse3d.train.terms.config import TermsConfig
 from sparse3d.train.trainer import train
 
 Progress = Callable[[str, float], None]
+# Fewer steps than these do not come back from where the rates below lead first; theirs are lower.
+_ENOUGH_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ def _shown(limits: ShLimits | None, quantiser: Quantiser | None) -> Quantiser:
 
 def refine_settings(run: TrainConfig, splats: Splats, steps: int, cfg: RefineConfig, seed: int) -> TrainConfig:
     """The run's settings as they are at its end, for `steps` steps more on a fixed set of splats."""
-    before, terms, by = run.rates, run.terms, cfg.rates
+    before, terms, by = run.rates, run.terms, cfg.rates.times(min(1.0, math.sqrt(steps / _ENOUGH_STEPS)))
     rates = RatesConfig(
         means=before.means_final * by.means,
         means_final=before.means_final * by.means * cfg.final,

@@ -112,7 +112,10 @@ def test_settings_of_a_run_go_on_as_they_ended():
     # A tenth of the run's steps, a tenth of its decay; and nothing that needs the run's depth maps.
     assert settings.terms.opacity_decay == pytest.approx(0.3)
     assert settings.terms.depth == 0.0
-    assert settings.rates.means == pytest.approx(QUICK.rates.means * run.rates.means_final)
+    # Few steps have lower rates.
+    assert settings.rates.means == pytest.approx(QUICK.rates.means * run.rates.means_final * (100 / 300) ** 0.5)
+    many = refine_settings(run, tiny.true_splats(), 1000, QUICK, 0)
+    assert many.rates.means == pytest.approx(QUICK.rates.means * run.rates.means_final)
     assert settings.rates.means_final < settings.rates.means
     assert settings.exposure.enabled
     assert settings.camera_opt.enabled == "off"
