@@ -17,6 +17,8 @@ from sparse3d.quaternions import quat_conjugate, quat_product
 from sparse3d.splats import Splats
 
 _H = 0.5**0.5
+# Splats that are compared with the 24 rotations at a time.
+_BLOCK = 1 << 16
 # Rotations of a cube as quaternions wxyz, one of each pair q, -q: none and half turns about the axes, quarter turns,
 # half turns about the edges, third turns about the diagonals.
 _CUBE = torch.tensor(
@@ -44,11 +46,15 @@ def with_axes_near(splats: Splats, quats_wxyz: Tensor | None = None) -> Splats:
     own = given / length.clamp(min=1e-30)
     # How near own * cube is to the target: the real part of conj(target) * own * cube.
     between = own if quats_wxyz is None else quat_product(quat_conjugate(quats_wxyz.double()), own)
-    nearness = sum(between[:, i, None] * quat_conjugate(_CUBE)[:, i] for i in range(4))
-    assert isinstance(nearness, Tensor)
-    chosen = nearness.abs().argmax(dim=1)
+    cube = quat_conjugate(_CUBE)
+    chosen = torch.zeros(len(own), dtype=torch.int64)
+    for start in range(0, len(own), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        w, x, y, z = between[rows, :, None].unbind(1)
+        chosen[rows] = (w * cube[:, 0] + x * cube[:, 1] + y * cube[:, 2] + z * cube[:, 3]).abs().argmax(dim=1)
     turned = quat_product(own, _CUBE[chosen])
-    turned = turned * torch.where(nearness.gather(1, chosen[:, None]) < 0.0, -1.0, 1.0)
+    towards = (between * cube[chosen]).sum(dim=1, keepdim=True)
+    turned = turned * torch.where(towards < 0.0, -1.0, 1.0)
     known = length > 0.0
     return replace(
         splats,
