@@ -139,8 +139,15 @@ def test_a_loss_without_photos(source: Source) -> None:
         fitted(source, "phone.splat", max_drop=0.01)
 
 
+def not_quite(source: Source, noise: float) -> Source:
+    """Of splats that are not quite what the photos show, as trained ones."""
+    true = source.splats
+    change = torch.randn(true.sh0.shape, generator=torch.Generator().manual_seed(1))
+    return replace(source, splats=replace(true, sh0=true.sh0 + noise * change))
+
+
 def test_photos_make_a_better_file_of_the_same_size(photographed: Source) -> None:
-    size = 1_500
+    size, photographed = 1_500, not_quite(photographed, 0.1)
     plain, coder = fitted(photographed, "phone.spz", max_size=size, refine="off")
     trained, _ = fitted(photographed, "phone.spz", max_size=size, steps=120)
     assert LEAST_SHARE * size <= trained.size <= size
@@ -153,10 +160,7 @@ def test_photos_make_a_better_file_of_the_same_size(photographed: Source) -> Non
 
 
 def test_a_loss_on_held_out_photos(photographed: Source) -> None:
-    """Of splats that are not quite what the photos show, as trained ones."""
-    true = photographed.splats
-    noise = torch.randn(true.sh0.shape, generator=torch.Generator().manual_seed(1))
-    trained = replace(photographed, splats=replace(true, sh0=true.sh0 + 0.2 * noise))
+    true, trained = photographed.splats, not_quite(photographed, 0.2)
     asked = Target(threads=1, max_drop=1.5, steps=30)
     coder = coder_for(Path("phone.spz"), asked)
     made = fit_to_drop(trained, coder, Fit(trained, coder, asked), 1.5)
