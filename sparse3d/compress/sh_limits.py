@@ -17,8 +17,8 @@ from sparse3d.splats import Splats
 @dataclass(frozen=True)
 class ShLimits:
     """kept [N,K] bool: harmonics that may be other than 0. group [N] int64 and weight [N]: splats of the same group
-    above 0 have the same harmonics, the mean by weight of what each would have; those of group 0 have none. None: each
-    has its own."""
+    above 0 have the same harmonics, the mean by weight of what each would have; those of group 0 have none. Without
+    them each has its own."""
 
     kept: Tensor
     group: Tensor | None = None
@@ -34,10 +34,10 @@ class ShLimits:
         """The splats within the limits."""
         if self.group is not None:
             return replace(splats, shN=self._in_common(splats.shN))
-        return splats if self.none else replace(splats, shN=splats.shN * self.kept[:, :, None])
+        return splats if self.unlimited else replace(splats, shN=splats.shN * self.kept[:, :, None])
 
     @cached_property
-    def none(self) -> bool:
+    def unlimited(self) -> bool:
         """Whether every splat may have all harmonics, and its own."""
         return self.group is None and bool(self.kept.all())
 
@@ -45,11 +45,12 @@ class ShLimits:
     def _groups(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Rows of the groups above 0, one group after the other; where each group begins; the rows' shares of it."""
         assert self.group is not None
+        assert self.weight is not None
         group = self.group.numpy()
         order = np.argsort(group, kind="stable")
         order = order[group[order] > 0]
         starts = np.flatnonzero(np.diff(group[order], prepend=0))
-        weight = np.ones(len(order)) if self.weight is None else self.weight.double().numpy()[order] + 1e-12
+        weight = self.weight.double().numpy()[order] + 1e-12
         sums = np.add.reduceat(weight, starts) if len(starts) else np.zeros(0)
         return order, starts, weight / np.repeat(sums, np.diff(np.append(starts, len(order))))
 

@@ -29,6 +29,8 @@ from sparse3d.splats import Splats
 _RIDGE = 0.02
 # Entries that a round of choosing starts adds: each from the splats that are far from all entries before.
 _STARTS = 64
+# Splats whose costs of all entries are in memory at a time.
+_BLOCK = 1 << 13
 _TINY = 1e-12
 
 
@@ -120,9 +122,12 @@ def _clusters(x: Tensor, a: Tensor, count: int, iterations: int, seed: int) -> t
     # (x - c)' A (x - c) over three channels as one product: of what belongs to the splat, and what to the entry.
     of_splat = torch.cat([-2.0 * ax.flatten(1), a.flatten(1)], dim=1).float()
 
-    def costs(entries: Tensor) -> Tensor:
+    def nearest(entries: Tensor) -> tuple[Tensor, Tensor]:
+        """[N] the least cost, and the entry that has it."""
         squares = entries @ entries.transpose(1, 2)
-        return own[:, None] + (of_splat @ torch.cat([entries.flatten(1), squares.flatten(1)], dim=1).float().T)
+        of_entry = torch.cat([entries.flatten(1), squares.flatten(1)], dim=1).float().T
+        found = [(block @ of_entry).min(dim=1) for block in of_splat.split(_BLOCK)]
+        return own + torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
     generator = torch.Generator().manual_seed(seed)
     entries, least = torch.zeros(1, size, 3, dtype=x.dtype), own.clone()
@@ -131,15 +136,15 @@ def _clusters(x: Tensor, a: Tensor, count: int, iterations: int, seed: int) -> t
         # k-means++ (Arthur and Vassilvitskii 2007), many at a time.
         picked = x[torch.multinomial(least.clamp(min=0.0) + 1e-30 + 1e-9 * own, more, generator=generator)]
         entries = torch.cat([entries, picked])
-        least = torch.minimum(least, costs(picked).min(dim=1).values)
+        least = torch.minimum(least, nearest(picked)[0])
     for _ in range(iterations):
-        error, labels = costs(entries).min(dim=1)
+        error, labels = nearest(entries)
         entries = _means(a, ax, labels, count + 1)
         unused = torch.nonzero(torch.bincount(labels, minlength=count + 1) == 0)[:, 0]
         unused = unused[unused > 0]
         entries[unused] = x[torch.argsort(error, descending=True, stable=True)[: len(unused)]]
         entries[0] = 0.0
-    return entries, costs(entries).min(dim=1).indices
+    return entries, nearest(entries)[1]
 
 
 def _means(a: Tensor, ax: Tensor, labels: Tensor, count: int) -> Tensor:

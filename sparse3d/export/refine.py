@@ -175,7 +175,7 @@ def recover(
     # Held-out photos are no business of training, also not of its last evaluation.
     scene = replace(photos.scene, test=())
     through = None
-    if quantiser is not None or (limits is not None and not limits.none):
+    if quantiser is not None or (limits is not None and not limits.unlimited):
         through = StraightThrough(_shown(limits, quantiser), 1 if quantiser is None else quantise_every)
     loop = train(scene, splats, settings, None, through=through, parts=photos.parts)
     while True:

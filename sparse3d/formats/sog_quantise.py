@@ -128,8 +128,8 @@ def _indices(values: Tensor, entries: int, weights: Tensor) -> tuple[NDArray[np.
 
 
 def _padded(entries: Tensor) -> NDArray[np.float32]:
-    """256 entries with five digits: what meta.json says is what readers use, ours too."""
-    values = short(entries.numpy(), 5).astype(np.float32)
+    """256 entries with six digits: what meta.json says is what readers use, ours too."""
+    values = short(entries.numpy(), 6).astype(np.float32)
     return np.concatenate([values, np.full(256 - len(values), values[-1], dtype=np.float32)])
 
 

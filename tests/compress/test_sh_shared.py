@@ -74,7 +74,7 @@ def test_the_limits_hold_the_sets_together(splats: Splats, kept: torch.Tensor):
 
 def test_limits_of_degrees_only(splats: Splats, kept: torch.Tensor):
     everything = ShLimits(torch.ones_like(kept))
-    assert everything.none
+    assert everything.unlimited
     assert everything.of(splats) is splats
     noisy = replace(splats, shN=splats.shN + 1.0)
     assert not ShLimits(kept).of(noisy).shN[::2].any()
