@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
+from sparse3d.compress import axes
 from sparse3d.compress.axes import with_axes_near
 from sparse3d.kernels.reference.projection import rotation_from_quats
 from sparse3d.splats import Splats
@@ -42,6 +44,14 @@ def test_back_to_the_axes_they_had():
     back = with_axes_near(with_axes_near(splats), unit)
     assert torch.allclose(back.quats_wxyz, unit, atol=1e-6)
     assert torch.equal(back.log_scales, splats.log_scales)
+
+
+def test_splats_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch):
+    whole = with_axes_near(some())
+    monkeypatch.setattr(axes, "_BLOCK", 64)
+    blocks = with_axes_near(some())
+    assert torch.equal(blocks.quats_wxyz, whole.quats_wxyz)
+    assert torch.equal(blocks.log_scales, whole.log_scales)
 
 
 def test_no_rotation_at_all_stays():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sparse3d.compress import sh_shared
 from sparse3d.compress.observe import picture
 from sparse3d.compress.palette import palette
 from sparse3d.compress.sh_limits import ShLimits
@@ -91,6 +92,13 @@ def test_the_same_bits_for_any_number_of_threads(splats: Splats, kept: torch.Ten
         torch.set_num_threads(before)
     assert torch.equal(made[0].shN, made[1].shN)
     assert torch.equal(made[0].sh0, made[1].sh0)
+
+
+def test_splats_are_compared_in_blocks(splats: Splats, kept: torch.Tensor, monkeypatch: pytest.MonkeyPatch):
+    whole, _ = share_harmonics(splats, kept, tiny.cameras(), COUNT)
+    monkeypatch.setattr(sh_shared, "_BLOCK", 16)
+    blocks, _ = share_harmonics(splats, kept, tiny.cameras(), COUNT)
+    assert torch.allclose(blocks.shN, whole.shN, atol=1e-5)
 
 
 def test_as_many_sets_as_splats_change_nothing(splats: Splats, kept: torch.Tensor):
