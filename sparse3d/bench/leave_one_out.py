@@ -46,9 +46,7 @@ def _without(scene: Scene, index: int, cfg: RunConfig, lpips: Lpips | None, prog
     splats = start.splats(cfg.train)
     # Evaluations on the way would change nothing and cost time.
     training = replace(cfg.train, eval_every=0)
-    loop = train(
-        part, splats, training, None, depth_maps=start.depth_maps, extra_views=start.extra_views, hull=start.hull
-    )
+    loop = train(part, splats, training, None, depth_maps=start.depth_maps, hull=start.hull)
     while True:
         try:
             event = next(loop)

@@ -61,7 +61,7 @@ def run(
         init_s = time.perf_counter() - began
         loop = train(
             scene, splats, cfg.train, None, stop=stop, notes=(*scene.notes, *start.notes, *few_notes),
-            depth_maps=start.depth_maps, extra_views=start.extra_views, hull=start.hull,
+            depth_maps=start.depth_maps, hull=start.hull,
         )  # fmt: skip
         curve: list[dict[str, Any]] = []
         started = finished = None

@@ -58,7 +58,7 @@ class RefineConfig:
     criterion: of worth then; the summed blending weight keeps most at once, for what a single splat changes
     (sensitivity) says nothing of many that stand in for each other. rates: at the beginning, as multiples of those that
     a run ends and begins with; all decay to `final` of that, or to `between` where more training follows.
-    dropout: share of the run's weight of dropout terms.
+    dropout: share of the run's weight of dropout.
     through_steps: through a quantiser, after the rest, at through_rates: with high ones values jump from step to step
     of the quantiser, and end worse than plainly rounded ones. threads: 0 for one a core.
     """
@@ -227,15 +227,9 @@ def refine_settings(run: TrainConfig, splats: Splats, steps: int, cfg: RefineCon
         camera_opt=CameraOptConfig(enabled="off"),
         terms=TermsConfig(
             dropout=terms.dropout * cfg.dropout,
-            anchor_dropout=terms.anchor_dropout * cfg.dropout,
-            anchor_neighbours=terms.anchor_neighbours,
-            sh_dropout=terms.sh_dropout * cfg.dropout,
             # As much of it as so many steps of the run would have had.
             opacity_decay=terms.opacity_decay * share,
             opacity_decay_start=0.0,
             outside=terms.outside,
-            rank=terms.rank,
-            max_axis_ratio=terms.max_axis_ratio,
-            min_scale=terms.min_scale,
         ),
     )

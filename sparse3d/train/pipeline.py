@@ -104,7 +104,7 @@ def _train_and_write(
     backend, evaluated, finished = "", None, None
     loop = train(
         scene, splats, cfg.train, folder, resume=resume, slot=slot, stop=stop, lpips=lpips, notes=notes,
-        depth_maps=start.depth_maps, extra_views=start.extra_views, hull=start.hull,
+        depth_maps=start.depth_maps, hull=start.hull,
     )  # fmt: skip
     while True:
         try:

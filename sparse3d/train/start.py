@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run starts from, and keeps, so that a resumed run starts from the same: points, depth maps, virtual photos."""
+"""What a run starts from, and keeps, so that a resumed run starts from the same: points, depth maps."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from sparse3d.scene.dense.frustum_grid import FrustumGridConfig, frustum_grid
 from sparse3d.scene.dense.hull import Hull, photo_mask, scene_hull
 from sparse3d.scene.dense.start import dense_start, joined
-from sparse3d.scene.dense.virtual import virtual_views
 from sparse3d.scene.depth_map import DepthMap
-from sparse3d.scene.extra_view import ExtraView
 from sparse3d.scene.init_splats import init_splats, initial_points, sparse_points
 from sparse3d.scene.priors import Priors, load_priors
 from sparse3d.scene.records import Points, Scene
@@ -25,24 +22,20 @@ from sparse3d.train.config import RunConfig, TrainConfig
 from sparse3d.train.few_views import FEW_PHOTOS
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.tensor_file import read_tensors, write_tensors
-from sparse3d.train.terms.config import TermsConfig
 
 Progress = Callable[[str, float], None]
 # Not points.safetensors: that is the triangulation, which a run that was killed early has left.
 _POINTS, _DEPTH = "start.safetensors", "depth.safetensors"
-# Virtual photos between the cameras, where a term asks for them.
-_VIRTUAL_COUNT = 24
 
 
 @dataclass(frozen=True)
 class Start:
-    """points: for the initial splats. notes: where they come from. depth_maps, extra_views: for the terms that are on,
-    else empty; hull: of an object's masks, where photos are few (what `train` takes under these names)."""
+    """points: for the initial splats. notes: where they come from. depth_maps: for the terms that are on, else empty;
+    hull: of an object's masks, where photos are few (what `train` takes under these names)."""
 
     points: Points
     notes: tuple[str, ...]
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
-    extra_views: tuple[ExtraView, ...] = ()
     hull: Hull | None = None
 
     def splats(self, cfg: TrainConfig) -> Splats:
@@ -54,7 +47,7 @@ def kept_start(folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, pr
     """`find_start`, kept in the run folder: with `resume`, what is there."""
     kept = _stored(folder, scene) if resume else None
     if kept is not None:
-        return replace(kept, extra_views=_virtual(kept, scene, cfg.train.terms), hull=_hull(scene, cfg))
+        return replace(kept, hull=_hull(scene, cfg))
     found = find_start(scene, cfg, folder.path, progress)
     _store(folder, found)
     return found
@@ -64,7 +57,7 @@ def find_start(scene: Scene, cfg: RunConfig, workdir: Path | None = None, progre
     """Points and depth of the training photos alone: of dense depth where photos are few, else triangulated ones.
     workdir: where triangulated points are kept and found again. Raises as `initial_points` and `load_priors` do."""
     found = _found(scene, cfg, workdir, progress)
-    return replace(found, extra_views=_virtual(found, scene, cfg.train.terms), hull=_hull(scene, cfg))
+    return replace(found, hull=_hull(scene, cfg))
 
 
 def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progress | None) -> Start:
@@ -127,18 +120,7 @@ def _reads_depth(cfg: TrainConfig) -> bool:
     """Whether a term, or the removal of floaters, does."""
     terms, floaters = cfg.terms, cfg.floaters
     removal = bool(floaters.at) and floaters.dense_votes > 0
-    return removal or max(terms.depth, terms.depth_pearson, terms.normal, terms.virtual) > 0.0
-
-
-def _virtual(start: Start, scene: Scene, terms: TermsConfig) -> tuple[ExtraView, ...]:
-    maps = {index: found for index, found in start.depth_maps.items() if found.metric}
-    if terms.virtual <= 0.0 or not maps:
-        return ()
-    photos = {}
-    for index, found in maps.items():
-        size = (found.camera.width, found.camera.height)
-        photos[index] = cv2.resize(scene.images.rgb8(index), size, interpolation=cv2.INTER_AREA)
-    return virtual_views(maps, photos, _VIRTUAL_COUNT)
+    return removal or max(terms.depth, terms.depth_pearson, terms.normal) > 0.0
 
 
 def _store(folder: RunFolder, start: Start) -> None:

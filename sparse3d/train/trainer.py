@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from types import MappingProxyType
 
 import torch
@@ -19,7 +19,6 @@ from sparse3d.kernels.workspace import AdamHyper, AdamState, DensityStats
 from sparse3d.live import Slot
 from sparse3d.loss import Lpips
 from sparse3d.scene.depth_map import DepthMap
-from sparse3d.scene.extra_view import ExtraView
 from sparse3d.scene.records import Scene
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
@@ -35,13 +34,10 @@ from sparse3d.train.exposure import Exposure
 from sparse3d.train.floaters import Region
 from sparse3d.train.optimizer import follow
 from sparse3d.train.outside import OutsideRemoval
-from sparse3d.train.ray_variance import RayVariance
 from sparse3d.train.removal import FloaterRemoval, Removed
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import find_bad, is_sound_loss
-from sparse3d.train.sharpness import Sharpness
-from sparse3d.train.shot_plan import ShotPlan
-from sparse3d.train.shots import Shot
+from sparse3d.train.shots import Shot, ShotPlan
 from sparse3d.train.step import make_step
 from sparse3d.train.straight_through import StraightThrough
 from sparse3d.train.terms.active import ActiveTerms
@@ -61,7 +57,6 @@ def train(
     lpips: Lpips | None = None,
     notes: tuple[str, ...] = (),
     depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
-    extra_views: Sequence[ExtraView] = (),
     hull: Region | None = None,
     through: StraightThrough | None = None,
     parts: Mapping[str, Tensor] = MappingProxyType({}),
@@ -71,14 +66,14 @@ def train(
     resume: go on from the folder's checkpoint where there is one (`splats` is then unused); the result has the same
     bits as that of an unbroken run. stop: when set, the step under way is finished, a checkpoint saved, and the run
     ends with Finished("stopped"). slot: gets a copy of the splats at intervals and at the end. run_folder None:
-    nothing is written. depth_maps: by index in the scene, extra_views: pictures beside the photos, for the cfg.terms
-    that use them; hull: outside of it cfg.floaters removes everything. A resumed run must be given the same ones.
-    through: each step shows the splats as this makes them and updates them as they are. parts: what an earlier run has
-    learned beside the splats (its checkpoint's `extra`).
+    nothing is written. depth_maps: by index in the scene, for the cfg.terms that use them; hull: outside of it
+    cfg.floaters removes everything. A resumed run must be given the same ones. through: each step shows the splats as
+    this makes them and updates them as they are. parts: what an earlier run has learned beside the splats (its
+    checkpoint's `extra`).
     Raises DataError without training photos, UsageError where settings differ from the checkpoint's, DivergedError, and
     DiskFullError with the files of before still whole.
     """
-    run = Run(scene, splats, cfg, run_folder, depth_maps, extra_views, hull, through)
+    run = Run(scene, splats, cfg, run_folder, depth_maps, hull, through)
     run.restore_parts(parts)
     if resume and run_folder is not None and checkpoints.exists(run_folder.path):
         run.restore(checkpoints.load(run_folder.path))
@@ -121,7 +116,6 @@ class Run:
         cfg: TrainConfig,
         run_folder: RunFolder | None,
         depth_maps: Mapping[int, DepthMap] = MappingProxyType({}),
-        extra_views: Sequence[ExtraView] = (),
         hull: Region | None = None,
         through: StraightThrough | None = None,
     ) -> None:
@@ -151,15 +145,8 @@ class Run:
             if refines_poses(cfg.camera_opt, scene.camera_source)
             else None
         )
-        generator = self.generators["terms"]
-        self.terms = ActiveTerms(
-            TermSetup(cfg.terms, scene, cfg.steps, self.extent, generator, splats.means.detach(), depth_maps)
-        )
-        self.sharpness = Sharpness(cfg.terms, schedule.learning_rates(cfg.rates, self.extent, 0.0))
-        self.variance = RayVariance(cfg.terms, generator)
-        self.shots = ShotPlan(
-            scene, cfg.terms, self.views, self.order, self.exposure, self.camera_opt, generator, extra_views
-        )  # fmt: skip
+        self.terms = ActiveTerms(TermSetup(cfg.terms, scene, cfg.steps, self.generators["terms"], depth_maps))
+        self.shots = ShotPlan(scene, self.views, self.order, self.exposure, self.camera_opt)
         self.removal = FloaterRemoval(scene, cfg, depth_maps, hull)
         self.outside = OutsideRemoval(cfg, hull)
         self.through = through
@@ -212,53 +199,42 @@ class Run:
         scale = schedule.image_scale(cfg.schedule, *self._smallest, progress)
         degree = schedule.sh_degree(cfg.schedule, self.sh_degree, progress)
         self.views.step_background(self.generators["noise"], self.background)
-        shot = self.shots.next(number, progress, scale, self.background)
+        shot = self.shots.next(scale, self.background)
         photo, view = shot.position, shot.view
-        # What other pictures pull at is no reason for more splats.
-        wants_stats = photo is not None and self.policy.wants_stats and number <= cfg.density.stop * cfg.steps
-        depth = shot.needs_depth or self.terms.needs_depth(progress, photo)
-        settings = raster_settings(view, cfg, degree, stats=wants_stats, depth=depth)
+        wants_stats = self.policy.wants_stats and number <= cfg.density.stop * cfg.steps
+        settings = raster_settings(view, cfg, degree, stats=wants_stats, depth=self.terms.needs_depth(photo))
         rates = schedule.learning_rates(cfg.rates, self.extent, progress)
         opacity_reg, scale_reg = self.policy.regularisers
         hyper = AdamHyper(lr=rates, opacity_reg=opacity_reg, scale_reg=scale_reg)
 
-        under_way = TermStep(number, progress, photo, view, shot.target, shot.mask, rates)
+        under_way = TermStep(progress, photo, view, shot.mask)
         at = None if self.through is None else self.through.shown(self.params, cfg.antialias)
         shown = self.terms.before_render(under_way, self.params, self.adam, at)
-        self.variance.pull(self.kernels, self.params, shown, self.adam, shot, settings, progress)
-        self.sharpness.climb(
-            self.kernels, self.params, shown, shot, self.background, settings, cfg.ssim_weight, progress
-        )  # fmt: skip
         rendering = self.kernels.render(shown, view.cam_from_world, view.intrinsics, self.background, settings)
         loss, v = shot.loss(self.kernels, rendering, cfg.ssim_weight)
         if not is_sound_loss(loss):
             self._diverged(f"the loss is {loss:g}", number, shot, settings, hyper)
-        report = self._report(number, loss, shot, degree, scale)
+        report = self._report(number, loss, degree, scale)
         self.terms.add_gradients(under_way, rendering, v)
-        refine_pose = photo is not None and self.camera_opt is not None and progress >= cfg.camera_opt.start
+        refine_pose = self.camera_opt is not None and progress >= cfg.camera_opt.start
         camera_grad = self.kernels.backward_adam(
             self.params, self.adam, hyper, v_image=v.image, v_alpha=v.alpha, v_depth=v.depth,
             stats=self.stats if wants_stats else None, camera_grad=refine_pose, at=at,
         )  # fmt: skip
-        if self.camera_opt is not None and photo is not None and camera_grad is not None:
+        if self.camera_opt is not None and camera_grad is not None:
             self.camera_opt.step(photo, camera_grad)
-        self.sharpness.descend(self.params)
         self.terms.after_step(under_way, self.params, self.adam)
         self.policy.after_step(self.params, rates["means"], self.generators["noise"])
         self.step = number
         self._last = (shot, settings, hyper)
         return report
 
-    def _report(self, number: int, loss: float, shot: Shot, degree: int, scale: int) -> Stepped | None:
+    def _report(self, number: int, loss: float, degree: int, scale: int) -> Stepped | None:
         psnr = -10.0 * math.log10(max(self.kernels.last.squared_error, 1e-12))
-        if shot.position is not None:
-            self._losses.append(loss)
-            self._psnr = psnr
+        self._losses.append(loss)
         if number % self.cfg.report_every and number != self.cfg.steps:
             return None
-        # Numbers of photos only, where there was one since the last report.
-        if self._losses:
-            loss, psnr = math.fsum(self._losses) / len(self._losses), self._psnr
+        loss = math.fsum(self._losses) / len(self._losses)
         self._losses = []
         return Stepped(
             number, self.cfg.steps, loss, psnr, self.num_splats, self.clock.seconds, sh_degree=degree, image_scale=scale

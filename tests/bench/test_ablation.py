@@ -31,8 +31,7 @@ def run(scene: str, seed: int, psnr: float | None, without: str | None = None, d
 
 
 def test_every_term_that_is_on_is_a_switch_and_its_words_turn_it_off() -> None:
-    # An axis ratio is a number from 1 on, everything else a weight or a share.
-    on = dict.fromkeys(WEIGHTS, 0.25) | {"max_axis_ratio": 2.0}
+    on = dict.fromkeys(WEIGHTS, 0.25)
     cfg = with_terms(**on)
     found = switches(cfg)
     assert [switch.title for switch in found] == list(WEIGHTS.values())

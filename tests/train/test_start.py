@@ -54,7 +54,7 @@ def cfg(folder: Path) -> RunConfig:
         scene=SceneConfig(test_every=0, dense="on", dense_points=1500),
         train=TrainConfig(
             steps=8, report_every=3, sh_degree=1, background="mean", schedule=ScheduleConfig(half_size_until=0.0),
-            density=DensityConfig(cap=3000), terms=TermsConfig(depth=0.1, virtual=0.2),
+            density=DensityConfig(cap=3000), terms=TermsConfig(depth=0.1),
         ),
     )  # fmt: skip
 
@@ -98,7 +98,6 @@ def test_a_resumed_run_starts_from_what_was_kept(
     first = start_of(cfg, tmp_path / "r", resume=False)
     assert first.points.oriented
     assert set(first.depth_maps) == {0, 1, 2}
-    assert first.extra_views
     assert "dense depth of 3 photos" in first.notes[0]
 
     def again(*args: object, **kwargs: object) -> None:
@@ -111,9 +110,6 @@ def test_a_resumed_run_starts_from_what_was_kept(
     assert second.points.error_px is None
     assert second.notes == first.notes
     assert_same_maps(first.depth_maps, second.depth_maps)
-    for a, b in zip(first.extra_views, second.extra_views, strict=True):
-        np.testing.assert_array_equal(a.image, b.image)
-        np.testing.assert_array_equal(a.weight, b.weight)
 
 
 def test_a_start_whose_writing_was_cut_off_is_made_again(
@@ -141,7 +137,6 @@ def test_depth_is_kept_only_for_terms_that_read_it(cfg: RunConfig, tmp_path: Pat
     start = start_of(without, tmp_path / "r", resume=False)
     assert start.points.oriented
     assert start.depth_maps == {}
-    assert start.extra_views == ()
     assert not (tmp_path / "r" / "depth.safetensors").exists()
     judged = replace(without, train=replace(without.train, floaters=RemovalConfig(at=(0.5,))))
     assert set(start_of(judged, tmp_path / "judged", resume=False).depth_maps) == {0, 1, 2}

@@ -103,17 +103,17 @@ def test_gradients_are_those_of_autograd(tiny_scene: Scene, name: str, masked: b
         mask[:, :19] = 1.0
     cfg = replace(TermsConfig(depth_final=0.25), **{name: 0.5})
     index = tiny_scene.train[2]
-    setup = TermSetup(cfg, tiny_scene, 100, 1.0, torch.Generator().manual_seed(9), tiny.initial().means, {index: found})
+    setup = TermSetup(cfg, tiny_scene, 100, torch.Generator().manual_seed(9), {index: found})
     term = TERMS[name](setup)
-    assert term.needs_depth(0.0, 2)
-    assert not term.needs_depth(0.0, 1), "no map of this photo"
+    assert term.needs_depth(2)
+    assert not term.needs_depth(1), "no map of this photo"
     relative = TERMS[name](replace(setup, depth_maps={index: replace(found, metric=False)}))
-    assert relative.needs_depth(0.0, 2) == (name == "depth_pearson")
+    assert relative.needs_depth(2) == (name == "depth_pearson")
     view = view_of(found.camera)
     before = torch.full((HEIGHT, WIDTH), 1e-3)
     gradients = OutputGradients(alpha=before)
     every = one_in_four(torch.Generator().manual_seed(9))
-    term.add_gradients(TermStep(51, 0.5, 2, view, seen.image, mask, {}), seen, gradients)
+    term.add_gradients(TermStep(0.5, 2, view, mask), seen, gradients)
     assert gradients.image is None
     assert gradients.alpha is not None
     assert gradients.depth is not None

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from sparse3d.kernels.types import RasterSettings
 from sparse3d.kernels.workspace import StepWorkspace
 from sparse3d.render import RenderOptions, render
 from sparse3d.scene.depth_map import DepthMap
-from sparse3d.scene.extra_view import ExtraView
 from sparse3d.scene.images import ImageStore
 from sparse3d.scene.init_splats import init_splats
 from sparse3d.scene.records import Photo, Points, Scene
@@ -144,22 +142,3 @@ def depth_maps(scene: Scene) -> dict[int, DepthMap]:
             scene.cameras[index], (z * known).numpy(), confidence.numpy(), normal.permute(1, 2, 0).contiguous().numpy()
         )
     return maps
-
-
-def extra_views() -> list[ExtraView]:
-    """What the true splats look like from between the cameras; unknown, and wrong, in a corner."""
-    views, cams = [], cameras()
-    for i in (2, 6):
-        camera = between(cams[i], cams[i + 1])
-        image = render(true_splats(), camera, RenderOptions(BACKGROUND, backend="reference")).image.clamp(0, 1)
-        weight = torch.ones(SIZE_PX, SIZE_PX)
-        weight[:16, :16] = 0.0
-        image[:16, :16] = 1.0
-        views.append(ExtraView(camera, image.numpy(), weight.numpy()))
-    return views
-
-
-def between(a: Camera, b: Camera) -> Camera:
-    """Half way between two cameras, looking at the origin."""
-    eye = (a.position + b.position) / 2
-    return replace(a, cam_from_world=looking_at_origin(eye), name="between")

@@ -15,15 +15,14 @@ from sparse3d.train.terms.term import OutputGradients, TermSetup, TermStep
 
 
 class ActiveTerms:
-    """The terms that are on, in the order of `WEIGHTS`. With none on, every call leaves everything as it is. Weights
-    without a class in `TERMS` are those of pictures beside the photos (`train.shot_plan`), of `train.sharpness` and of
-    `train.ray_variance`."""
+    """The terms that are on, in the order of `WEIGHTS`. With none on, every call leaves everything as it is. Raises
+    UsageError for a weight that no term answers to."""
 
     def __init__(self, setup: TermSetup) -> None:
-        self._terms = [TERMS[name](setup) for name in active_terms(setup.cfg) if name in TERMS.names()]
+        self._terms = [TERMS[name](setup) for name in active_terms(setup.cfg)]
 
-    def needs_depth(self, progress: float, position: int | None) -> bool:
-        return any(term.needs_depth(progress, position) for term in self._terms)
+    def needs_depth(self, position: int) -> bool:
+        return any(term.needs_depth(position) for term in self._terms)
 
     def before_render(
         self, step: TermStep, params: dict[str, Tensor], adam: AdamState, base: Mapping[str, Tensor] | None = None

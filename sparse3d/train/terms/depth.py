@@ -57,7 +57,7 @@ class DepthMapTerm(ExpectedDepthTerm, abc.ABC):
     # Relative maps have neither depths nor normals to compare with.
     metric_only = True
 
-    def needs_depth(self, progress: float, position: int | None) -> bool:
+    def needs_depth(self, position: int) -> bool:
         return self._map(position) is not None
 
     def v_z(self, z: Tensor, seen: Tensor, step: TermStep) -> Tensor:
@@ -67,9 +67,7 @@ class DepthMapTerm(ExpectedDepthTerm, abc.ABC):
         weight = self.weight * decayed(1.0, self.cfg.depth_final, step.progress)
         return self.v_error(z, seen, target, step) * weight
 
-    def _map(self, position: int | None) -> DepthMap | None:
-        if position is None:
-            return None
+    def _map(self, position: int) -> DepthMap | None:
         found = self.setup.depth_maps.get(self.setup.scene.train[position])
         return found if found is None or found.metric or not self.metric_only else None
 

@@ -41,11 +41,8 @@ def one_in_four(generator: torch.Generator) -> tuple[slice, slice]:
 class ExpectedDepthTerm(Term, abc.ABC):
     """A term that is a function of the photo's expected depth."""
 
-    def needs_depth(self, progress: float, position: int | None) -> bool:
-        return position is not None
-
     def add_gradients(self, step: TermStep, rendering: StepRendering, gradients: OutputGradients) -> None:
-        if not self.needs_depth(step.progress, step.position):
+        if not self.needs_depth(step.position):
             return
         z, alpha, seen = expected_depth(rendering)
         v_alpha, v_depth = expected_depth_vjp(self.v_z(z, seen, step), alpha, z)

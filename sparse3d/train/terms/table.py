@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from sparse3d.train.terms import depth, feature_smooth, floating, normal, opacity, shape, smooth, structured_dropout
+from sparse3d.train.terms import depth, normal, opacity, outside
 from sparse3d.train.terms.term import TERMS
 
-__all__ = ["TERMS", "depth", "feature_smooth", "floating", "normal", "opacity", "shape", "smooth", "structured_dropout"]
+__all__ = ["TERMS", "depth", "normal", "opacity", "outside"]

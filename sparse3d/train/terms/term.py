@@ -20,31 +20,25 @@ from sparse3d.train.views import View
 
 @dataclass(frozen=True)
 class TermSetup:
-    """What a term is made with. generator: the terms' own, its state is kept in the checkpoint. initial_means
-    [N,3]: of the splats given to `train`. depth_maps: by index in the scene, of any of the training photos."""
+    """What a term is made with. generator: the terms' own, its state is kept in the checkpoint. depth_maps: by index in
+    the scene, of any of the training photos."""
 
     cfg: TermsConfig
     scene: Scene
     steps: int
-    extent: float
     generator: torch.Generator
-    initial_means: Tensor
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TermStep:
-    """The step under way. number: 1-based; progress: share of the run done before it, 0 to less than 1; position: of
-    the photo within scene.train, None where the step looks at something else; target [H,W,3], mask [H,W] or None: the
-    picture as the loss sees it; rates: Adam's."""
+    """The step under way. progress: share of the run done before it, 0 to less than 1; position: of the photo within
+    scene.train; mask [H,W] or None: as the loss sees it."""
 
-    number: int
     progress: float
-    position: int | None
+    position: int
     view: View
-    target: Tensor
     mask: Tensor | None
-    rates: Mapping[str, float]
 
 
 @dataclass
@@ -74,9 +68,9 @@ class Term:
     def __init__(self, setup: TermSetup) -> None:
         self.setup, self.cfg = setup, setup.cfg
 
-    def needs_depth(self, progress: float, position: int | None) -> bool:
-        """Whether `add_gradients` wants the rendered depth of this photo at this progress; it costs time."""
-        del progress, position
+    def needs_depth(self, position: int) -> bool:
+        """Whether `add_gradients` wants the rendered depth of this photo; it costs time."""
+        del position
         return False
 
     def before_render(
