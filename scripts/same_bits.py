@@ -32,7 +32,7 @@ JOBS: dict[str, str] = {
     "many": f"train {{scene}} --out {{out}}/many --preset fast --eval-every 30 {_SHORT}",
     "mcmc": "train {scene} --views 13 --few-views off --prior-masks {scene}/objects --out {out}/mcmc --antialias "
     f"--train-background random --density.policy mcmc {_SHORT}",
-    "photos": f"train {{photos}} --test-every 3 --out {{out}}/photos {_SHORT}",
+    "photos": f"train {{photos}} --test-every 3 --out {{out}}/photos --overwrite {_SHORT}",
     "eval": "eval {out}/few --json",
     "eval-photos": "eval {out}/photos --json",
     "clean": "clean {out}/few {out}/clean.ply --json --floaters.max-share 1",
@@ -62,13 +62,14 @@ def compare(old: Path, old_program: Path, new: Path, new_program: Path, work: Pa
         work
         / f"old-{hashlib.sha256(json.dumps([JOBS, os.environ.get('S3D_SIMD', '')]).encode()).hexdigest()[:12]}.json"
     )
-    if kept.is_file():
+    if kept.is_file() and (work / "old" / "photos" / "sfm").is_dir():
         before = json.loads(kept.read_text(encoding="utf-8"))
         say(f"the hashes of the old tree are in {kept}")
     else:
         before = hashes_of(old, old_program, work / "old", say)
         kept.write_text(json.dumps(before, indent=1), encoding="utf-8")
-    after = hashes_of(new, new_program, work / "new", say)
+    # Structure from motion does not repeat to the bit: both trees train on the cameras that the old one found.
+    after = hashes_of(new, new_program, work / "new", say, cameras=work / "old" / "photos" / "sfm")
     differing = []
     for name in [*before, *(name for name in after if name not in before)]:
         left, right = before.get(name, "-"), after.get(name, "-")
@@ -78,14 +79,19 @@ def compare(old: Path, old_program: Path, new: Path, new_program: Path, work: Pa
     return differing
 
 
-def hashes_of(tree: Path, program: Path, out: Path, say: Say) -> dict[str, str]:
-    """Hash by name of all that the jobs write and print. Raises CalledProcessError where a job fails."""
+def hashes_of(tree: Path, program: Path, out: Path, say: Say, *, cameras: Path | None = None) -> dict[str, str]:
+    """Hash by name of all that the jobs write and print. cameras: kept result of structure from motion for the photos
+    without cameras. Raises CalledProcessError where a job fails."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     scene, photos = tree / "scenes" / "sample", out / "just_photos"
     photos.mkdir()
     for name in sorted(path.name for path in (scene / "images").iterdir())[:6]:
         shutil.copy(scene / "images" / name, photos / name)
+        # What is kept of structure from motion is found again by the files' times.
+        os.utime(photos / name, (1e9, 1e9))
+    if cameras is not None:
+        shutil.copytree(cameras, out / "photos" / "sfm")
     found: dict[str, str] = {}
     for name, words in JOBS.items():
         began = time.monotonic()
