@@ -13,6 +13,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,6 +51,24 @@ JOBS: dict[str, str] = {
 # Of JSON: what a clock, the machine or the version decides.
 _VOLATILE = {"seconds", "seconds_eval", "peak_rss_mb", "version", "out", "in", "run", "source"}
 Say = Callable[[str], None]
+
+
+def compare_with(revision: str, repo: Path, program: Path, say: Say) -> list[str] | None:
+    """`compare` with another revision, built in a worktree below build/ that is kept for the next call; None where it
+    is none or does not build. program: the present tree's `sparse3d`."""
+    asked = ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]
+    commit = subprocess.run(asked, cwd=repo, capture_output=True, text=True, check=False).stdout.strip()
+    if not commit:
+        return None
+    work = repo / "build" / "same-bits" / commit[:12]
+    tree, venv = work / "tree", work / "venv"
+    if not tree.is_dir():
+        subprocess.run(["git", "worktree", "add", "--detach", "--force", tree, commit], cwd=repo, check=True)
+    build = [sys.executable, tree / "scripts" / "do", "setup"]
+    if subprocess.run(build, cwd=tree, env={**os.environ, "SPARSE3D_VENV": str(venv)}, check=False).returncode:
+        return None
+    inside = program.relative_to(program.parents[1])
+    return compare(tree, venv / inside, repo, program, work, say)
 
 
 def compare(old: Path, old_program: Path, new: Path, new_program: Path, work: Path, say: Say) -> list[str]:

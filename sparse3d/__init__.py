@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from sparse3d.camera import Camera
     from sparse3d.errors import Sparse3dError
     from sparse3d.kernels import rasterize
-    from sparse3d.scene import Scene, SceneConfig, load_scene
+    from sparse3d.load import SceneConfig, load_scene
+    from sparse3d.records.scene import Scene
     from sparse3d.splats import Splats
 
     __version__: str
@@ -23,11 +24,11 @@ __all__ = ["Camera", "Scene", "SceneConfig", "Sparse3dError", "Splats", "__versi
 
 _HOME = {
     "Camera": "camera",
-    "Scene": "scene",
-    "SceneConfig": "scene",
+    "Scene": "records.scene",
+    "SceneConfig": "load",
     "Sparse3dError": "errors",
     "Splats": "splats",
-    "load_scene": "scene",
+    "load_scene": "load",
     "rasterize": "kernels",
 }
 

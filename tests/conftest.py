@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sparse3d.records.scene import Scene
+from tests.train import tiny
+
 REPO = Path(__file__).resolve().parents[1]
 
 
@@ -45,3 +48,15 @@ def sample_scene() -> Path:
     path = REPO / "scenes" / "sample"
     assert (path / "transforms.json").is_file(), f"{path} is incomplete; scripts/make_sample_scene.py makes it"
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.write_photos(folder, masks=True)
+    return folder
+
+
+@pytest.fixture
+def tiny_scene(tiny_photos: Path) -> Scene:
+    return tiny.scene(tiny_photos)

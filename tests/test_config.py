@@ -13,7 +13,8 @@ import pytest
 from sparse3d import config
 from sparse3d.config import Layer, resolve
 from sparse3d.errors import UsageError
-from sparse3d.train.config import RunConfig, TrainConfig
+from sparse3d.runs.config import RunConfig
+from sparse3d.train.config import TrainConfig
 
 
 def test_a_value_given_by_hand_wins_even_where_it_is_the_default():

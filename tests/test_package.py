@@ -37,7 +37,7 @@ def test_help_imports_nothing_heavy(repo: Path) -> None:
 
 
 def test_core_imports_no_viewer_and_no_plugin(repo: Path) -> None:
-    loaded = modules_after("import sparse3d.train, sparse3d.scene.load, sparse3d.render, sparse3d.formats", repo)
+    loaded = modules_after("import sparse3d.train, sparse3d.load.scene, sparse3d.render, sparse3d.formats", repo)
     assert "torch" in loaded
     assert not loaded & {"viser", "nerfstudio", "gsplat", "open3d", "tyro"}
 
@@ -62,7 +62,7 @@ def test_public_names() -> None:
         _ = sparse3d.no_such_name
 
 
-@pytest.mark.parametrize("package", ["scene", "formats", "kernels"])
+@pytest.mark.parametrize("package", ["load", "formats", "kernels"])
 def test_subpackages_keep_their_lists(package: str) -> None:
     module = importlib.import_module(f"sparse3d.{package}")
     assert module.__all__

@@ -11,8 +11,8 @@ from typing import Any
 from sparse3d.bench.statistics import mean, sd
 from sparse3d.config import at, to_dict
 from sparse3d.errors import UsageError
-from sparse3d.train.config import RunConfig
-from sparse3d.train.terms.config import WEIGHTS, active_terms
+from sparse3d.runs.config import RunConfig
+from sparse3d.train.splats.terms.config import WEIGHTS, active_terms
 
 
 @dataclass(frozen=True)

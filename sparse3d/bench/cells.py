@@ -18,7 +18,7 @@ from sparse3d.bench.ablation import Switch
 from sparse3d.bench.draws import Selection
 from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
-from sparse3d.train.config import RunConfig
+from sparse3d.runs.config import RunConfig
 
 # What is taken over from metrics.json.
 _VALUES = (

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 
 from sparse3d.kernels.neighbours import nearest_distances
-from sparse3d.scene.init_splats import init_splats
-from sparse3d.scene.records import Points
+from sparse3d.records.points import Points
 from sparse3d.splats import Splats
+from sparse3d.start.init_splats import init_splats
 
 # The published measurement that this one stands beside started from so many points of the fox; a denser start would
 # have smaller splats and less to blend.

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from sparse3d.bench.sgbm import sgbm_depth
 from sparse3d.camera import Camera
+from sparse3d.depth.maps import FILLED_CONFIDENCE, depth_maps
+from sparse3d.depth.match import MatchConfig, match_photos
 from sparse3d.errors import DataError, UsageError
-from sparse3d.scene.dense.depth import FILLED_CONFIDENCE, depth_maps
-from sparse3d.scene.dense.match import MatchConfig, match_photos
-from sparse3d.scene.frustum import near_far
-from sparse3d.scene.records import Scene
-from sparse3d.scene.triangulate import triangulate_points
+from sparse3d.records.scene import Scene
+from sparse3d.sfm.frustum import near_far
+from sparse3d.sfm.triangulate import triangulate_points
 
 # Where no depth is given, the truth is our own depth from so many photos around each, where so many others confirm it.
 _TRUTH_NEIGHBOURS, _TRUTH_AGREEING = 10, 4

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparse3d.errors import DataError, UsageError
-from sparse3d.scene.views import DTU_PHOTOS, Split, split_views, spread
+from sparse3d.load.views import DTU_PHOTOS, Split, split_views, spread
 
 # A draw holds out at most so many photos: enough for a mean, few enough to be rendered quickly.
 HELD_OUT_MAX = 8

@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from sparse3d.errors import UsageError
+from sparse3d.judge.background import evaluation_background
+from sparse3d.judge.evaluate import Scores, evaluate, image_renderer
 from sparse3d.loss import Lpips
-from sparse3d.scene.records import Scene
-from sparse3d.train.config import RunConfig
-from sparse3d.train.evaluate import Scores, evaluate, image_renderer
+from sparse3d.records.scene import Scene
+from sparse3d.runs.config import RunConfig
+from sparse3d.start.find import find_start
 from sparse3d.train.events import Stepped
-from sparse3d.train.start import find_start
-from sparse3d.train.trainer import train
-from sparse3d.train.views import evaluation_background
+from sparse3d.train.loop import train
 
 # (name of the photo left out, share of its training done, what to say)
 Progress = Callable[[str, float, str], None]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparse3d.errors import DataError, UsageError
-from sparse3d.scene.config import SceneConfig
-from sparse3d.scene.views import DTU_PHOTOS
+from sparse3d.load.config import SceneConfig
+from sparse3d.load.views import DTU_PHOTOS
 
 # Photos of the published scenes.
 LLFF_PHOTOS = {
@@ -52,10 +52,10 @@ class SceneFacts:
 
 def examine(path: Path, cfg: SceneConfig) -> SceneFacts:
     """Raises DataError for what is no scene of photos, or has points that may have seen any photo."""
-    from sparse3d.scene.load import final_size, find_kind
-    from sparse3d.scene.masks import find_masks
-    from sparse3d.scene.parsers.parser import Work
-    from sparse3d.scene.photo_files import photo_info
+    from sparse3d.load.parsers.parser import Work
+    from sparse3d.load.scene import final_size, find_kind
+    from sparse3d.photos.files import photo_info
+    from sparse3d.photos.masks import find_masks
 
     parser, _ = find_kind(path, cfg.kind)
     if parser.kind == "video":

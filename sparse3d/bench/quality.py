@@ -16,7 +16,7 @@ from sparse3d.bench.quality_table import markdown
 from sparse3d.bench.statistics import rows
 from sparse3d.errors import UsageError
 from sparse3d.formats.atomic import atomic_file
-from sparse3d.train.config import RunConfig
+from sparse3d.runs.config import RunConfig
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
 
 def result(planned: Plan, cfg: QualityConfig, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What results.json holds."""
-    from sparse3d.train.pipeline import package_version
+    from sparse3d.runs.report import package_version
 
     return {
         "schema": 1,

@@ -21,7 +21,7 @@ from sparse3d.bench.draws import (
 from sparse3d.bench.protocol import SceneFacts, adaptations, check_no_leak, default_options, examine, verdict
 from sparse3d.bench.quality_table import TUNING
 from sparse3d.errors import UsageError
-from sparse3d.train.config import RunConfig
+from sparse3d.runs.config import RunConfig
 
 # Words of `sparse3d train` to the settings they mean; raises UsageError for words that mean none.
 Resolve = Callable[[Sequence[str]], RunConfig]

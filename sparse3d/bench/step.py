@@ -15,10 +15,13 @@ import torch
 from sparse3d.bench.cloud import bench_splats
 from sparse3d.errors import DataError
 from sparse3d.kernels import RasterSettings, cpu
-from sparse3d.kernels.workspace import AdamHyper, AdamState, StepWorkspace
-from sparse3d.scene.records import Scene
+from sparse3d.kernels.cpu.arena import Arena
+from sparse3d.kernels.cpu.stages import Rasterizer
+from sparse3d.kernels.cpu.step import StepWorkspace
+from sparse3d.kernels.records import AdamHyper, AdamState
+from sparse3d.kernels.reference.step import ReferenceStep
+from sparse3d.records.scene import Scene
 from sparse3d.splats import PARAMETER_NAMES, Splats
-from sparse3d.train.step import ReferenceStep
 
 STAGES = ("project", "sort", "bin", "blend", "loss", "blend_backward", "finish")
 # Above this load other programs share the cores, and a time says little.
@@ -124,7 +127,7 @@ def run(
 
 
 def _points(scene: Scene, seed: int, workdir: Path | None):
-    from sparse3d.scene.init_splats import initial_points
+    from sparse3d.start.points import initial_points
 
     points, _ = initial_points(scene, workdir=workdir, seed=seed)
     if len(points) < 4:
@@ -149,7 +152,7 @@ def _count_pairs(workspace: StepWorkspace, splats: Splats, views: list) -> dict[
     for pose, intrinsics, _, settings in views:
         tiles = -(-settings.width // 16) * -(-settings.height // 16)
         counts = torch.zeros(2 * tiles * 8, dtype=torch.uint8)
-        rasterizer = cpu.Rasterizer(cpu.Arena())
+        rasterizer = Rasterizer(Arena())
         done = rasterizer.forward(params, pose, intrinsics, torch.zeros(3), settings, count_pixels=counts)
         table = counts.view(torch.int64).view(-1, 2).numpy().sum(axis=0)
         visible, pairs = visible + done.visible, pairs + done.num_pairs

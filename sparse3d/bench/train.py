@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from sparse3d.errors import UsageError
-from sparse3d.scene.load import load_scene
-from sparse3d.train.config import RunConfig
+from sparse3d.load.scene import load_scene
+from sparse3d.runs.config import RunConfig
+from sparse3d.runs.few_views import with_few_views
+from sparse3d.runs.report import package_version, peak_rss_mb
+from sparse3d.start.find import find_start
 from sparse3d.train.events import Evaluated, Event, Finished, Started, Stepped
-from sparse3d.train.few_views import with_few_views
-from sparse3d.train.pipeline import package_version, peak_rss_mb
-from sparse3d.train.start import find_start
-from sparse3d.train.terms.config import active_terms
-from sparse3d.train.trainer import train
+from sparse3d.train.loop import train
+from sparse3d.train.splats.terms.config import active_terms
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from sparse3d.cli.run_args import SceneArgs
 from sparse3d.cli.table import aligned
 from sparse3d.cli.terminal import Bar, say
 from sparse3d.errors import DataError, UsageError
-from sparse3d.train.config import RunConfig
-from sparse3d.train.floater_config import FloaterConfig
+from sparse3d.judge.floater_config import FloaterConfig
+from sparse3d.runs.config import RunConfig
 
 if TYPE_CHECKING:
-    from sparse3d.scene.records import Scene
+    from sparse3d.judge.floaters import Floaters
+    from sparse3d.records.scene import Scene
     from sparse3d.splats import Splats
-    from sparse3d.train.floaters import Floaters
 
 _WHAT = {
     "front": "in front of what photos show",
@@ -87,7 +87,7 @@ def main(words: Sequence[str]) -> int:
 
 def _clean(args: Args, splats: Splats, scene: Scene | None, cfg: RunConfig) -> dict[str, Any]:
     from sparse3d import formats
-    from sparse3d.train.floaters import check_share, find_floaters
+    from sparse3d.judge.floaters import check_share, find_floaters
 
     began = time.perf_counter()
     try:
@@ -116,8 +116,9 @@ def _clean(args: Args, splats: Splats, scene: Scene | None, cfg: RunConfig) -> d
 def _photos(scene: Scene | None, cfg: RunConfig) -> Any:
     if scene is None:
         return ()
-    from sparse3d.train.observe import JudgingPhotos
-    from sparse3d.train.views import TrainViews, evaluation_background
+    from sparse3d.judge.background import evaluation_background
+    from sparse3d.judge.photos import JudgingPhotos
+    from sparse3d.judge.pictures import TrainViews
 
     return JudgingPhotos(TrainViews(scene, cfg.train), evaluation_background(scene, cfg.train))
 
@@ -126,8 +127,8 @@ def _hull(scene: Scene | None) -> Any:
     """As while training: of many masks more than one is wrong somewhere, so only few may remove anything."""
     if scene is None:
         return None
-    from sparse3d.scene.dense.hull import scene_hull
-    from sparse3d.train.few_views import FEW_PHOTOS
+    from sparse3d.depth.hull import scene_hull
+    from sparse3d.runs.few_views import FEW_PHOTOS
 
     return scene_hull(scene) if len(scene.train) <= FEW_PHOTOS else None
 
@@ -136,8 +137,8 @@ def _scores(scene: Scene | None, splats: Splats, cfg: RunConfig) -> dict[str, fl
     """PSNR on the training photos and on the held-out ones, None where there are none."""
     if scene is None:
         return {"train": None, "test": None}
-    from sparse3d.train.evaluate import evaluate, image_renderer
-    from sparse3d.train.views import evaluation_background
+    from sparse3d.judge.background import evaluation_background
+    from sparse3d.judge.evaluate import evaluate, image_renderer
 
     draw = image_renderer(splats, evaluation_background(scene, cfg.train), cfg.train.backend)
     return {"train": evaluate(scene, scene.train, draw).psnr, "test": evaluate(scene, scene.test, draw).psnr}
@@ -165,8 +166,8 @@ def _with_scene(own: RunConfig) -> Args:
 
 
 def _load(args: Args, path: Path) -> Scene:
-    from sparse3d.scene.config import SceneConfig
-    from sparse3d.scene.load import find_kind, load_scene
+    from sparse3d.load.config import SceneConfig
+    from sparse3d.load.scene import find_kind, load_scene
 
     if not path.exists():
         raise DataError(f"{path}: the photos are not there; say with --scene where they are")

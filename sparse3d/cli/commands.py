@@ -26,15 +26,15 @@ COMMANDS: dict[str, Command] = {
     "convert": Command("convert", "IN OUT", "Write a file of splats in another format, and say what it cannot keep."),
     "info": Command("info", "PATH", "Say what a run, a file of splats or a scene folder holds."),
     "doctor": Command("doctor", "", "Print versions and back ends, and test every kernel on this machine."),
-    "bench step": Command("bench_step", "", "Time one training step, stage by stage."),
-    "bench train": Command("bench_train", "SCENE", "Time a training run until it reaches a PSNR."),
-    "bench depth": Command("bench_depth", "SCENE", "Compare dense depth of few photos with truth and with OpenCV's."),
+    "bench step": Command("bench.step", "", "Time one training step, stage by stage."),
+    "bench train": Command("bench.train", "SCENE", "Time a training run until it reaches a PSNR."),
+    "bench depth": Command("bench.depth", "SCENE", "Compare dense depth of few photos with truth and with OpenCV's."),
     "bench quality": Command(
-        "bench_quality", "SCENE...", "Measure by a published protocol of few views, over several seeds."
+        "bench.quality", "SCENE...", "Measure by a published protocol of few views, over several seeds."
     ),
-    "bench compress": Command("bench_compress", "", "Time palettes, codebooks and orders of compression."),
-    "data list": Command("data_list", "", "List the known public scenes."),
-    "data get": Command("data_get", "NAME|URL", "Fetch a scene, checked against its SHA-256."),
+    "bench compress": Command("bench.compress", "", "Time palettes, codebooks and orders of compression."),
+    "data list": Command("data.list", "", "List the known public scenes."),
+    "data get": Command("data.get", "NAME|URL", "Fetch a scene, checked against its SHA-256."),
     "replay": Command("replay", "DUMP", "Run the step again that a diverged training run wrote down."),
 }
 

@@ -20,7 +20,7 @@ from sparse3d.errors import UsageError
 
 if TYPE_CHECKING:
     from sparse3d.formats import Format
-    from sparse3d.formats.page_options import PageOptions
+    from sparse3d.formats.html.options import PageOptions
     from sparse3d.splats import Splats
 
 
@@ -52,7 +52,7 @@ def main(words: Sequence[str]) -> int:
     args = parse(Args, words, prog="convert")
     from sparse3d import formats
     from sparse3d.export.recipes import finest
-    from sparse3d.formats.html_page import how_to_open
+    from sparse3d.formats.html.page import how_to_open
 
     chosen = formats.format_for_suffix(args.out)
     if args.out.is_dir():

@@ -17,9 +17,9 @@ from sparse3d.cli.terminal import Bar, say
 from sparse3d.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from sparse3d.scene.records import Scene
-    from sparse3d.train.config import RunConfig
-    from sparse3d.train.evaluate import Scores
+    from sparse3d.judge.evaluate import Scores
+    from sparse3d.records.scene import Scene
+    from sparse3d.runs.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> int:
     args = parse(Args, words, prog="eval")
     if not (args.run / "config.toml").is_file():
         raise DataError(f"{args.run}: is not the folder of a run (no config.toml)")
-    from sparse3d.train.pipeline import read_run_config
+    from sparse3d.runs.config import read_run_config
 
     cfg = read_run_config(args.run)
     result = _leave_one_out(args, cfg) if args.leave_one_out else _held_out(args, cfg)
@@ -56,9 +56,9 @@ def main(words: Sequence[str]) -> int:
 
 def _held_out(args: Args, cfg: RunConfig) -> dict[str, Any]:
     from sparse3d import formats
-    from sparse3d.train.align_test import aligned_scores
-    from sparse3d.train.evaluate import evaluate, image_renderer
-    from sparse3d.train.views import evaluation_background
+    from sparse3d.judge.align import aligned_scores
+    from sparse3d.judge.background import evaluation_background
+    from sparse3d.judge.evaluate import evaluate, image_renderer
 
     if not (args.run / "splat.ply").is_file():
         raise DataError(f"{args.run}: holds no splat.ply; finish the run first (train --out {args.run} --resume)")
@@ -126,7 +126,7 @@ class _BarForEach:
 
 
 def _load(args: Args, cfg: RunConfig) -> Scene:
-    from sparse3d.scene.load import load_scene
+    from sparse3d.load.scene import load_scene
 
     path = args.scene if args.scene is not None else Path(cfg.scene_path)
     if not path.exists():

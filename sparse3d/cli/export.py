@@ -166,7 +166,7 @@ def _print(result: dict[str, Any], path: str | None) -> None:
         say(f"note: {result['without_photos']}; judged by {result['judged_by']}")
     print(aligned(rows_of(result)))
     if result["format"] == "html":
-        from sparse3d.formats.html_page import how_to_open
+        from sparse3d.formats.html.page import how_to_open
 
         print(how_to_open(Path(result["out"])))
 

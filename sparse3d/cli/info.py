@@ -118,12 +118,12 @@ def _is_video(path: Path) -> bool:
 
 
 def _scene(path: Path) -> dict[str, Any]:
-    from sparse3d.scene.config import SceneConfig
-    from sparse3d.scene.load import find_kind
-    from sparse3d.scene.masks import find_masks
-    from sparse3d.scene.parsers.parser import Work
-    from sparse3d.scene.photo_files import photo_info
-    from sparse3d.scene.views import split_views
+    from sparse3d.load.config import SceneConfig
+    from sparse3d.load.parsers.parser import Work
+    from sparse3d.load.scene import find_kind
+    from sparse3d.load.views import split_views
+    from sparse3d.photos.files import photo_info
+    from sparse3d.photos.masks import find_masks
 
     parser, notes = find_kind(path)
     out: dict[str, Any] = {"kind": "scene", "layout": parser.kind}

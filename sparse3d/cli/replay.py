@@ -32,7 +32,7 @@ class Args:
 
 def main(words: Sequence[str]) -> int:
     args = parse(Args, words, prog="replay")
-    from sparse3d.train.dump import replay
+    from sparse3d.train.splats.dump import replay
 
     report = replay(args.dump, args.backend, args.threads)
     if args.json:

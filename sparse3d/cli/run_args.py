@@ -20,8 +20,9 @@ from sparse3d import config as configs
 from sparse3d.cli.parse import parse
 from sparse3d.config import Layer
 from sparse3d.errors import UsageError
-from sparse3d.scene.config import SceneConfig
-from sparse3d.train.config import RunConfig, TrainConfig
+from sparse3d.load.config import SceneConfig
+from sparse3d.runs.config import RunConfig
+from sparse3d.train.config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from sparse3d import kernels
 from sparse3d.kernels import cpu, reference
-from sparse3d.kernels.types import RasterSettings
-from sparse3d.kernels.workspace import AdamHyper, AdamState, StepWorkspace
+from sparse3d.kernels.cpu.step import StepWorkspace
+from sparse3d.kernels.records import AdamHyper, AdamState, RasterSettings
+from sparse3d.kernels.reference.step import ReferenceStep
 from sparse3d.splats import PARAMETER_NAMES
-from sparse3d.train.step import ReferenceStep
 
 _SETTINGS = RasterSettings(45, 37, sh_degree=3, depth=True)
 _TOLERANCE = 2e-3

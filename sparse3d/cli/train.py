@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> int:
         say(f"settings: {', '.join(changes)}")
     # Torch is imported here, after everything that can be said without it.
     from sparse3d.cli.events import JsonReader, TerminalReader
-    from sparse3d.train.pipeline import run_training
+    from sparse3d.runs.pipeline import run_training
 
     stop = threading.Event()
     reader = JsonReader(stop) if args.json else TerminalReader()

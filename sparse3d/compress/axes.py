@@ -12,8 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sparse3d.kernels.reference.projection import rotation_from_quats
-from sparse3d.quaternions import quat_conjugate, quat_product
+from sparse3d.geometry.quaternions import quat_conjugate, quat_product, rotation_from_quats
 from sparse3d.splats import Splats
 
 _H = 0.5**0.5

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.errors import DataError
-from sparse3d.kernels import compress as kernels
+from sparse3d.kernels.cpu import compress as kernels
 
 Floats = NDArray[np.float32]
 # Above so many numbers, those that differ by less than one in 2048 of what they are from the mean count as one:

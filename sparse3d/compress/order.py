@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.errors import DataError
-from sparse3d.kernels import compress as kernels
+from sparse3d.kernels.cpu import compress as kernels
 from sparse3d.splats import Splats
 
 # Bits an axis of a Morton code: 3 x 21 fit an int64.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.errors import DataError
-from sparse3d.kernels import compress as kernels
+from sparse3d.kernels.cpu import compress as kernels
 
 # Up to so many entries every vector is compared with every one; above it, with those near its group.
 EXACT_ENTRIES = 2048

@@ -19,7 +19,7 @@ from sparse3d.camera import Camera
 from sparse3d.compress.observe import weight_squares
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import UsageError
-from sparse3d.kernels.reference.sh import sh_basis
+from sparse3d.formulas.harmonics import sh_basis
 from sparse3d.splats import Splats, num_sh_rest
 
 

@@ -14,12 +14,12 @@ from sparse3d.compress.axes import with_axes_near
 from sparse3d.formats import FORMATS, Format, atomic_file, check_options, format_for_suffix
 from sparse3d.formats.folder import FolderFormat, folder_formats
 from sparse3d.formats.format import WriteOptions, kept_degree
-from sparse3d.formats.html import scene_bytes
-from sparse3d.formats.page_options import PageOptions
-from sparse3d.formats.sog import Sog, write_files
-from sparse3d.formats.sog_files import splats_from_files
+from sparse3d.formats.html.html import scene_bytes
+from sparse3d.formats.html.options import PageOptions
+from sparse3d.formats.sog.files import splats_from_files
+from sparse3d.formats.sog.sog import Sog, write_files
 from sparse3d.splats import Splats
-from sparse3d.train.straight_through import Quantiser
+from sparse3d.train.splats.straight_through import Quantiser
 
 
 @dataclass(frozen=True)

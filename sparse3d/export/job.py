@@ -17,7 +17,7 @@ from sparse3d.export.source import Source, open_source
 from sparse3d.export.sweep import draw_sweep, sweep
 from sparse3d.export.targets import Target
 from sparse3d.formats.format import WriteOptions
-from sparse3d.formats.page_options import PageOptions
+from sparse3d.formats.html.options import PageOptions
 
 
 def export_file(

@@ -23,7 +23,7 @@ from sparse3d.export.report import report
 from sparse3d.export.source import Source, open_source
 from sparse3d.export.targets import Target
 from sparse3d.formats.format import WriteOptions
-from sparse3d.formats.sog_stream import INDEX, write_streamed_sog
+from sparse3d.formats.sog.stream import INDEX, write_streamed_sog
 from sparse3d.splats import PARAMETER_NAMES, Splats
 
 # A level has a quarter of the splats of the finer one: half the resolution on a surface. Fewer splats than these need

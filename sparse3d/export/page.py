@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from sparse3d.camera import Camera
-from sparse3d.formats.page_options import PageOptions, StartCamera, Vector, start_of_camera, start_of_splats
+from sparse3d.formats.html.options import PageOptions, StartCamera, Vector, start_of_camera, start_of_splats
 from sparse3d.render import render
 from sparse3d.splats import Splats
 

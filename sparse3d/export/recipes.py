@@ -13,7 +13,7 @@ from sparse3d.compress.sh_cut import ShEffect, cut_sh, kept_degrees, threshold_f
 from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.export.sh_bits import fitted_sh_bits
 from sparse3d.formats.format import Format, WriteOptions, knob_number
-from sparse3d.formats.spz import fitted_bits
+from sparse3d.formats.spz.spz import fitted_bits
 from sparse3d.splats import Splats, num_sh_rest
 
 # Formats whose coefficients of 0 cost next to nothing; in the others a file of degree 3 has its bytes for each splat.

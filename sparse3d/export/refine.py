@@ -20,9 +20,9 @@ from sparse3d.export.run_photos import RunPhotos
 from sparse3d.splats import Splats
 from sparse3d.train.config import CameraOptConfig, DensityConfig, RatesConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Stepped
-from sparse3d.train.straight_through import Quantiser, StraightThrough
-from sparse3d.train.terms.config import TermsConfig
-from sparse3d.train.trainer import train
+from sparse3d.train.loop import train
+from sparse3d.train.splats.straight_through import Quantiser, StraightThrough
+from sparse3d.train.splats.terms.config import TermsConfig
 
 Progress = Callable[[str, float], None]
 # Fewer steps than these do not come back from where the rates below lead first; theirs are lower.

@@ -13,14 +13,14 @@ from torch import Tensor
 from sparse3d.camera import Camera
 from sparse3d.compress.importance import Importance, importance
 from sparse3d.errors import DataError
-from sparse3d.scene.load import load_scene
-from sparse3d.scene.records import Scene
+from sparse3d.judge.background import evaluation_background
+from sparse3d.judge.evaluate import Scores, evaluate, image_renderer
+from sparse3d.load.scene import load_scene
+from sparse3d.records.scene import Scene
+from sparse3d.runs.config import RunConfig, read_run_config
 from sparse3d.splats import Splats
 from sparse3d.train import checkpoint as checkpoints
-from sparse3d.train.config import RunConfig, TrainConfig
-from sparse3d.train.evaluate import Scores, evaluate, image_renderer
-from sparse3d.train.pipeline import read_run_config
-from sparse3d.train.views import evaluation_background
+from sparse3d.train.config import TrainConfig
 
 
 @dataclass(frozen=True)

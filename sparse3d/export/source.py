@@ -19,9 +19,9 @@ from sparse3d.compress.sampled_cameras import sample_cameras
 from sparse3d.errors import DataError
 from sparse3d.export.run_photos import RunPhotos, open_run_photos
 from sparse3d.formats.folder import find_folder_format
+from sparse3d.load.config import SceneConfig
+from sparse3d.load.scene import find_kind, load_scene
 from sparse3d.render.camera_file import read_camera_file
-from sparse3d.scene.config import SceneConfig
-from sparse3d.scene.load import find_kind, load_scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import TrainConfig
 

@@ -9,20 +9,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparse3d.errors import DataError, UsageError
-from sparse3d.formats import compressed_ply as _compressed_ply
-from sparse3d.formats import glb as _glb
-from sparse3d.formats import glb_spz as _glb_spz
-from sparse3d.formats import html as _html
-from sparse3d.formats import ksplat as _ksplat
-from sparse3d.formats import ply as _ply
-from sparse3d.formats import sog as _sog
-from sparse3d.formats import splat as _splat
-from sparse3d.formats import spz as _spz
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.folder import find_folder_format, folder_formats
 from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, WriteOptions, check_options
-from sparse3d.formats.point_ply import PointCloud, read_points
+from sparse3d.formats.ply.points import PointCloud, read_points
 from sparse3d.splats import Splats
+
+# Importing a module registers its format. The order is that of lists in messages, and of precedence where bytes fit
+# several.
+# isort: off
+from sparse3d.formats.ply import ply as _ply  # noqa: F401
+from sparse3d.formats.ply import compressed as _compressed  # noqa: F401
+from sparse3d.formats.glb import glb as _glb  # noqa: F401
+from sparse3d.formats.spz import spz as _spz  # noqa: F401
+from sparse3d.formats.glb import spz as _glb_spz  # noqa: F401
+from sparse3d.formats.html import html as _html  # noqa: F401
+from sparse3d.formats import ksplat as _ksplat  # noqa: F401
+from sparse3d.formats.sog import sog as _sog  # noqa: F401
+from sparse3d.formats import splat as _splat  # noqa: F401
+# isort: on
 
 __all__ = [
     "FORMATS",
@@ -39,8 +44,6 @@ __all__ = [
     "read_points",
     "write",
 ]
-# Importing a format's module registers it; naming them here keeps the list of formats in one place.
-_MODULES = (_ply, _compressed_ply, _splat, _spz, _ksplat, _sog, _glb, _glb_spz, _html)
 
 
 def read(path: Path) -> Splats:

@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal, Protocol
 from torch import Tensor
 
 from sparse3d.errors import UsageError
-from sparse3d.formats.page_options import PageOptions
+from sparse3d.formats.html.options import PageOptions
 from sparse3d.registry import Registry
 from sparse3d.splats import Splats
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sparse3d.errors import BackendError
-from sparse3d.kernels.types import Rasterization, RasterSettings
+from sparse3d.kernels.records import Rasterization, RasterSettings
 
 BACKENDS = ("cpu", "reference")
 
@@ -57,7 +57,7 @@ def rasterize(
         from sparse3d.kernels import reference
 
         return reference.rasterize(*parameters, cam_from_world, intrinsics, background, settings)
-    from sparse3d.kernels import ops
+    from sparse3d.kernels.cpu import ops
 
     return ops.rasterize([p.contiguous() for p in parameters], cam_from_world, intrinsics, background, settings)
 
@@ -74,13 +74,13 @@ def l1_ssim_loss(
         from sparse3d.kernels import reference
 
         return reference.l1_ssim_loss(image, target, mask, ssim_weight)
-    from sparse3d.kernels import ops
+    from sparse3d.kernels.cpu import ops
 
     return ops.l1_ssim_loss(image, target, mask, ssim_weight)
 
 
 def image_statistics(image: Tensor, target: Tensor, mask: Tensor | None = None) -> tuple[float, float, float]:
     """Mean |x - y|, mean SSIM and mean squared error of two images [H,W,3], on the CPU kernels."""
-    from sparse3d.kernels import ops
+    from sparse3d.kernels.cpu import ops
 
     return ops.image_statistics(image, target, mask)

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from sparse3d.kernels.reference import ssim_map
+from sparse3d.formulas.ssim import ssim_map
 
 # Two equal 8-bit pictures have no finite PSNR; JSON has no infinity. Any real difference gives less than 102 dB at a
 # million pixels.

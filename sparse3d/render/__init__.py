@@ -14,7 +14,7 @@ from sparse3d.camera import Camera
 from sparse3d.conventions import NEAR_PLANE
 from sparse3d.errors import UsageError
 from sparse3d.kernels import Rasterization, rasterize
-from sparse3d.kernels.types import RasterSettings
+from sparse3d.kernels.records import RasterSettings
 from sparse3d.splats import Splats
 
 __all__ = ["RenderOptions", "Rendering", "background_tensor", "rasterize_views", "render", "render_many"]

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
-from sparse3d.kernels.workspace import AdamState, DensityStats
+from sparse3d.formats.tensor_file import read_tensors, write_tensors
+from sparse3d.kernels.records import AdamState, DensityStats
 from sparse3d.splats import PARAMETER_NAMES, Splats
-from sparse3d.train.tensor_file import read_tensors, write_tensors
 
 SCHEMA = 1
 FILE_NAME = "checkpoint.safetensors"

@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from sparse3d.config import differences, to_dict
 from sparse3d.errors import UsageError
-from sparse3d.scene.config import SceneConfig
-from sparse3d.train.floater_config import RemovalConfig
-from sparse3d.train.terms.config import TermsConfig
+from sparse3d.train.splats.removal_config import RemovalConfig
+from sparse3d.train.splats.terms.config import TermsConfig
 
 
 @dataclass(frozen=True)
@@ -205,21 +204,3 @@ def check_resumable(stored: dict[str, Any], cfg: TrainConfig, where: str) -> Non
             f"{where}: cannot resume with other settings than the run began with ({', '.join(names[:5])}"
             f"{' and others' if len(names) > 5 else ''}); leave them as they were, or start again with --overwrite"
         )
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything a run depends on, as it stands in the run folder's config.toml."""
-
-    scene_path: str = ""
-    """Folder, transforms.json or video of the scene."""
-    preset: str = "default"
-    """Name of the preset whose values lie under those given by hand."""
-    scene: SceneConfig = field(default_factory=SceneConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    few_views: Literal["auto", "on", "off"] = "auto"
-    """Whether configs/few_views.toml comes over the preset: auto where 12 photos or fewer train."""
-    given: tuple[str, ...] = ()
-    """Dotted names of settings that were given by hand although they are the preset's; few_views leaves them alone."""
-    few_views_applied: bool = False
-    """The values of configs/few_views.toml are in this record already; set by the run once it has counted photos."""

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse3d.kernels.small_adam import SmallAdam
 from sparse3d.train.config import ExposureConfig
-from sparse3d.train.optimizer import SmallAdam
 
 
 class Exposure:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sparse3d.scene.records import Scene
-from sparse3d.train.camera_opt import CameraOpt
+from sparse3d.judge.pictures import TrainViews
+from sparse3d.kernels.records import View, with_pose
+from sparse3d.kernels.step import StepRendering, TrainingStep
+from sparse3d.records.scene import Scene
 from sparse3d.train.exposure import Exposure
+from sparse3d.train.poses import CameraOpt
 from sparse3d.train.schedule import ViewOrder
-from sparse3d.train.step import StepRendering, TrainingStep
-from sparse3d.train.terms.term import OutputGradients
-from sparse3d.train.views import TrainViews, View, with_pose
+from sparse3d.train.trainee import OutputGradients
 
 
 @dataclass(frozen=True)

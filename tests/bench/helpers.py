@@ -11,7 +11,7 @@ import numpy as np
 
 from sparse3d.cli.run_args import parse_run, run_config
 from sparse3d.cli.train import Args
-from sparse3d.train.config import RunConfig
+from sparse3d.runs.config import RunConfig
 from tests.train import tiny
 
 

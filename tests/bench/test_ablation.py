@@ -13,9 +13,10 @@ from sparse3d.bench.ablation import chosen, paired, switches
 from sparse3d.bench.quality_table import markdown
 from sparse3d.config import at, to_dict
 from sparse3d.errors import UsageError
-from sparse3d.scene.config import SceneConfig
-from sparse3d.train.config import RunConfig, ScheduleConfig, TrainConfig
-from sparse3d.train.terms.config import WEIGHTS, TermsConfig
+from sparse3d.load.config import SceneConfig
+from sparse3d.runs.config import RunConfig
+from sparse3d.train.config import ScheduleConfig, TrainConfig
+from sparse3d.train.splats.terms.config import WEIGHTS, TermsConfig
 from tests.bench.helpers import resolve
 
 PLAIN = ScheduleConfig(half_size_until=0.0, sh_degree_every=0.0)

@@ -17,7 +17,7 @@ from sparse3d.bench.draws import (
     tuning_train,
 )
 from sparse3d.errors import DataError, UsageError
-from sparse3d.scene.views import DTU_EXCLUDED
+from sparse3d.load.views import DTU_EXCLUDED
 
 
 def scene(protocol: str, count: int) -> tuple[list[str], list[str | None]]:

@@ -11,10 +11,10 @@ import pytest
 
 from sparse3d.bench.protocol import SceneFacts, adaptations, check_no_leak, default_options, examine, verdict
 from sparse3d.errors import DataError, UsageError
-from sparse3d.scene.config import SceneConfig
-from sparse3d.scene.parsers import PARSERS
-from sparse3d.scene.records import Points
-from tests.scene import makers
+from sparse3d.load.config import SceneConfig
+from sparse3d.load.parsers import PARSERS
+from sparse3d.records.points import Points
+from tests.load import makers
 
 
 def facts(name: str, count: int, size: tuple[int, int], **values: object) -> SceneFacts:

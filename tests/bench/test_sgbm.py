@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sparse3d.bench.sgbm import sgbm_depth
-from tests.scene import board_scene
+from tests.load import board_scene
 
 
 @pytest.mark.parametrize("roll_deg", [0, 90, 180])

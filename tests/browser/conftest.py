@@ -18,7 +18,7 @@ from PIL import Image
 
 from sparse3d.camera import Camera
 from sparse3d.formats import WriteOptions, write
-from sparse3d.formats.page_options import PageOptions, StartCamera
+from sparse3d.formats.html.options import PageOptions, StartCamera
 from sparse3d.splats import Splats, num_sh_rest
 
 SOFTWARE_WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")

@@ -14,10 +14,10 @@ import torch
 
 from sparse3d import formats
 from sparse3d.cli.main import main
+from sparse3d.depth.hull import scene_hull
+from sparse3d.load.config import SceneConfig
+from sparse3d.load.scene import load_scene
 from sparse3d.render.camera_file import read_camera_file
-from sparse3d.scene.config import SceneConfig
-from sparse3d.scene.dense.hull import scene_hull
-from sparse3d.scene.load import load_scene
 from tests.cli.helpers import run
 
 SCENE = ["--views", "4", "--max-side", "64"]

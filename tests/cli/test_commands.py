@@ -343,10 +343,9 @@ def test_doctor_without_cpu_kernels(repo: Path) -> None:
 def test_replay_says_what_is_not_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import torch
 
-    from sparse3d.kernels.types import RasterSettings
-    from sparse3d.kernels.workspace import AdamHyper, AdamState
+    from sparse3d.kernels.records import AdamHyper, AdamState, RasterSettings
     from sparse3d.splats import PARAMETER_NAMES
-    from sparse3d.train.dump import StepInputs, write_dump
+    from sparse3d.train.splats.dump import StepInputs, write_dump
 
     params = {"means": torch.tensor([[0.0, 0.0, 2.0], [0.1, 0.0, 2.0]]), "quats_wxyz": torch.ones(2, 4),
               "log_scales": torch.full((2, 3), -2.0), "logit_opacities": torch.zeros(2),

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from sparse3d.cli.data_get import Args, fetch
+from sparse3d.cli.data.get import Args, fetch
 from sparse3d.cli.main import main
 from sparse3d.errors import DataError, UsageError
-from sparse3d.scene.archives import UnpackLimits, safe_name, unpack
-from sparse3d.scene.cards import cards_folder, read_card, read_cards
-from sparse3d.scene.download import DownloadLimits, check_url, download
+from sparse3d.load.archives import UnpackLimits, safe_name, unpack
+from sparse3d.load.cards import cards_folder, read_card, read_cards
+from sparse3d.load.download import DownloadLimits, check_url, download
 
 LOCAL = DownloadLimits(max_bytes=1_000_000, http_on_localhost=True)
 PHOTO = b"a photo" * 1000
@@ -128,8 +128,8 @@ def test_get_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
         f'[[files]]\npath = "a.jpg"\nbytes = {len(PHOTO)}\nsha256 = "{sha(PHOTO)}"\n'
     )
     base = server("a.jpg", PHOTO).rsplit("/", 1)[0]
-    monkeypatch.setattr("sparse3d.scene.cards.cards_folder", lambda: tmp_path / "cards")
-    monkeypatch.setattr("sparse3d.scene.cards.SceneCard.url", lambda self, file: f"{base}/{file.path}")
+    monkeypatch.setattr("sparse3d.load.cards.cards_folder", lambda: tmp_path / "cards")
+    monkeypatch.setattr("sparse3d.load.cards.SceneCard.url", lambda self, file: f"{base}/{file.path}")
     target = tmp_path / "toy"
     fetch(Args("toy", out=target), LOCAL)
     assert (target / "a.jpg").read_bytes() == PHOTO

@@ -60,7 +60,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     import dataclasses
 
-    from sparse3d.scene.config import SceneConfig
+    from sparse3d.load.config import SceneConfig
     from sparse3d.train.config import TrainConfig
 
     text = run(capsys, "train", "--help").out

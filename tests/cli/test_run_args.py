@@ -12,9 +12,10 @@ from sparse3d import config as configs
 from sparse3d.cli.run_args import changed_settings, parse_run, run_config
 from sparse3d.cli.train import Args, default_out
 from sparse3d.errors import UsageError
-from sparse3d.train.config import RunConfig, TrainConfig
-from sparse3d.train.few_views import with_few_views
-from sparse3d.train.terms.config import TermsConfig
+from sparse3d.runs.config import RunConfig
+from sparse3d.runs.few_views import with_few_views
+from sparse3d.train.config import TrainConfig
+from sparse3d.train.splats.terms.config import TermsConfig
 
 
 def settings(*words: str) -> RunConfig:

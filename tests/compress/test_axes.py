@@ -10,7 +10,7 @@ import torch
 
 from sparse3d.compress import axes
 from sparse3d.compress.axes import with_axes_near
-from sparse3d.kernels.reference.projection import rotation_from_quats
+from sparse3d.geometry.quaternions import rotation_from_quats
 from sparse3d.splats import Splats
 
 

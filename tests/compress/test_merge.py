@@ -12,7 +12,7 @@ import torch
 from sparse3d.compress.merge import masses, merge_pairs, merge_to
 from sparse3d.compress.prune import keep_most
 from sparse3d.errors import UsageError
-from sparse3d.kernels.reference.projection import rotation_from_quats
+from sparse3d.geometry.quaternions import rotation_from_quats
 from sparse3d.splats import Splats
 from tests.compress.scene import joined, squared_error
 from tests.train import tiny

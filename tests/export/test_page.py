@@ -11,7 +11,7 @@ from PIL import Image
 
 from sparse3d.camera import Camera
 from sparse3d.export.page import page_options, view_of_start
-from sparse3d.formats.page_options import StartCamera, start_of_camera
+from sparse3d.formats.html.options import StartCamera, start_of_camera
 from sparse3d.render import render
 from tests.formats.makers import make_splats
 

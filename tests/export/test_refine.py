@@ -13,11 +13,11 @@ from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.errors import UsageError
 from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover, recover_through, refine_settings, stages
 from sparse3d.export.run_photos import RunPhotos
-from sparse3d.scene.records import Scene
+from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import ExposureConfig, TrainConfig
 from sparse3d.train.exposure import Exposure
-from sparse3d.train.terms.config import TermsConfig
+from sparse3d.train.splats.terms.config import TermsConfig
 from tests.train import tiny
 
 RUN = TrainConfig(steps=1000, sh_degree=1, threads=1)

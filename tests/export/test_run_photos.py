@@ -12,9 +12,10 @@ from sparse3d import formats
 from sparse3d.errors import DataError
 from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover
 from sparse3d.export.run_photos import open_run_photos
-from sparse3d.scene.config import SceneConfig
-from sparse3d.train.config import CameraOptConfig, RunConfig, TrainConfig
-from sparse3d.train.pipeline import run_training
+from sparse3d.load.config import SceneConfig
+from sparse3d.runs.config import RunConfig
+from sparse3d.runs.pipeline import run_training
+from sparse3d.train.config import CameraOptConfig, TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_training_cameras_are_those_that_the_run_refined(run: Path, sample_scene
             given = photos.scene.train
     assert np.array_equal(poses["refined"], poses["moved"])
     assert len(given) == 6
-    from sparse3d.scene.load import load_scene
+    from sparse3d.load.scene import load_scene
 
     loaded = load_scene(sample_scene, SceneConfig(max_side=64, views="6"))
     original = np.stack([loaded.cameras[i].cam_from_world for i in loaded.train])

@@ -18,10 +18,10 @@ import torch
 from sparse3d import formats
 from sparse3d.errors import DataError
 from sparse3d.formats import FORMATS, WriteOptions
-from sparse3d.formats.glb_container import make_glb, read_glb
-from sparse3d.formats.glb_nodes import moved
-from sparse3d.kernels.reference.projection import rotation_from_quats
-from sparse3d.kernels.reference.sh import evaluate_sh
+from sparse3d.formats.glb.container import make_glb, read_glb
+from sparse3d.formats.glb.nodes import moved
+from sparse3d.formulas.harmonics import evaluate_sh
+from sparse3d.geometry.quaternions import rotation_from_quats
 from sparse3d.splats import Splats
 from tests.conftest import REPO
 from tests.formats.makers import differences, make_splats

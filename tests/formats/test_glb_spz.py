@@ -11,8 +11,8 @@ import torch
 from sparse3d import formats
 from sparse3d.errors import DataError
 from sparse3d.formats import FORMATS, WriteOptions
-from sparse3d.formats.glb_container import make_glb, read_glb
-from sparse3d.formats.spz_container import read_container
+from sparse3d.formats.glb.container import make_glb, read_glb
+from sparse3d.formats.spz.container import read_container
 from tests.formats.makers import differences, make_splats
 
 # As fine for every splat: without it the harmonics of faint and small ones are rounded in larger steps.

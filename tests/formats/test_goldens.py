@@ -96,7 +96,7 @@ def test_a_wrong_sign_would_be_seen(source: Splats) -> None:
 
 def test_signs_of_harmonics_by_their_polynomials() -> None:
     """Signs against the basis itself, evaluated at mirrored directions (the kernels' reference, degree 4)."""
-    from sparse3d.kernels.reference.sh import sh_basis
+    from sparse3d.formulas.harmonics import sh_basis
 
     g = torch.Generator().manual_seed(2)
     direction = torch.nn.functional.normalize(torch.randn(50, 3, generator=g, dtype=torch.float64), dim=1)

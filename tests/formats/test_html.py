@@ -20,8 +20,9 @@ from PIL import Image
 from sparse3d import formats
 from sparse3d.camera import Camera
 from sparse3d.errors import BackendError, DataError, UsageError
-from sparse3d.formats import FORMATS, WriteOptions, html_page
-from sparse3d.formats.page_options import PageOptions, StartCamera, start_of_camera, start_of_splats
+from sparse3d.formats import FORMATS, WriteOptions
+from sparse3d.formats.html import page as html_page
+from sparse3d.formats.html.options import PageOptions, StartCamera, start_of_camera, start_of_splats
 from tests.formats import fuzz
 from tests.formats.makers import make_splats
 

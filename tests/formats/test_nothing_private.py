@@ -17,7 +17,7 @@ from PIL import Image
 from sparse3d import formats
 from sparse3d.formats import FORMATS, WriteOptions
 from sparse3d.formats.folder import folder_formats
-from sparse3d.formats.page_options import PageOptions
+from sparse3d.formats.html.options import PageOptions
 from tests.formats.makers import make_splats
 
 WRITABLE = [fmt.suffixes[0] for fmt in FORMATS if fmt.limits.writable]

@@ -18,10 +18,10 @@ from sparse3d import formats
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError, UsageError
 from sparse3d.formats import FORMATS, WriteOptions
-from sparse3d.formats.sog import Sog
-from sparse3d.formats.sog_data import permuted, splats_from_sog
-from sparse3d.formats.sog_files import files_from_sog, splats_from_files
-from sparse3d.formats.sog_quantise import fitted_palette, sog_from_splats
+from sparse3d.formats.sog.data import permuted, splats_from_sog
+from sparse3d.formats.sog.files import files_from_sog, splats_from_files
+from sparse3d.formats.sog.quantise import fitted_palette, sog_from_splats
+from sparse3d.formats.sog.sog import Sog
 from sparse3d.splats import Splats
 from tests.conftest import REPO, require_shared_scene
 from tests.formats.makers import differences, make_splats

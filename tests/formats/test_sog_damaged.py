@@ -17,8 +17,8 @@ from PIL import Image
 from sparse3d import formats
 from sparse3d.errors import DataError
 from sparse3d.formats import WriteOptions
-from sparse3d.formats.sog import Sog
-from sparse3d.formats.sog_images import encode_image, webp_size
+from sparse3d.formats.sog.images import encode_image, webp_size
+from sparse3d.formats.sog.sog import Sog
 from tests.formats.makers import make_splats
 
 PARTS = Sog().parts(make_splats(20, 1), WriteOptions())

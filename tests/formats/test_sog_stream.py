@@ -13,7 +13,7 @@ import torch
 
 from sparse3d import formats
 from sparse3d.errors import DataError, UsageError
-from sparse3d.formats.sog_stream import write_streamed_sog
+from sparse3d.formats.sog.stream import write_streamed_sog
 from sparse3d.splats import PARAMETER_NAMES, Splats
 from tests.formats.makers import differences, make_splats
 

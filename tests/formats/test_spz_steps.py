@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from sparse3d.formats import FORMATS, WriteOptions
-from sparse3d.formats.spz_effort import best_deflate
-from sparse3d.formats.spz_steps import log2_weights, sh_steps
+from sparse3d.formats.spz.effort import best_deflate
+from sparse3d.formats.spz.steps import log2_weights, sh_steps
 from tests.formats.makers import make_splats
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sparse3d import conventions
 from sparse3d.kernels import reference
-from sparse3d.kernels.types import Rasterization
+from sparse3d.kernels.records import Rasterization
 from sparse3d.splats import PARAMETER_NAMES
 
 # Relative distance to a cutoff below which float32 may decide otherwise. Responses of splats some pixels wide carry

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sparse3d import conventions
 from sparse3d.kernels import reference
-from sparse3d.kernels.types import RasterSettings
+from sparse3d.kernels.records import RasterSettings
 from sparse3d.splats import PARAMETER_NAMES, num_sh_rest
 
 # Relative distance to every cutoff in `make_separated_scene`, a hundred steps of the finite differences.

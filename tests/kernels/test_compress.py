@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from parity import Backend
 
 from sparse3d.errors import DataError
-from sparse3d.kernels import compress as kernels
 from sparse3d.kernels import cpu
+from sparse3d.kernels.cpu import compress as kernels
 
 
 def made(n: int, dim: int, seed: int = 0) -> NDArray[np.float32]:

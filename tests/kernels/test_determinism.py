@@ -74,7 +74,7 @@ def test_two_callers_at_once_give_the_same_bits(cpu_backend: Backend, threads) -
 
 def test_a_scene_does_not_depend_on_what_was_rendered_before(cpu_backend: Backend) -> None:
     """Buffers keep what was in them: a second, other scene in the same workspace must not show through."""
-    from sparse3d.kernels.workspace import StepWorkspace
+    from sparse3d.kernels.cpu.step import StepWorkspace
 
     big, small = _large_scene(), make_scene(54, num_splats=50, width=33, height=20).to(torch.float32)
     fresh, used = StepWorkspace(), StepWorkspace()

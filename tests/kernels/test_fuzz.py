@@ -22,7 +22,7 @@ from synthetic import SyntheticScene, make_scene
 from sparse3d import conventions
 from sparse3d.errors import DataError
 from sparse3d.kernels import rasterize, reference
-from sparse3d.kernels.types import RasterSettings
+from sparse3d.kernels.records import RasterSettings
 from sparse3d.splats import PARAMETER_NAMES
 
 NAN, INF = math.nan, math.inf

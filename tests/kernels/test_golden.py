@@ -13,7 +13,7 @@ from parity import ARGUMENTS, Backend, relative_error
 from torch import Tensor
 
 from sparse3d.kernels import reference
-from sparse3d.kernels.types import RasterSettings
+from sparse3d.kernels.records import RasterSettings
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ from parity import CPU_LEVELS
 
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
-from sparse3d.kernels import cpu, mvs
-from sparse3d.kernels.mvs import MatchCosts, MvsImage, Planes
-from tests.scene import plane_scene
+from sparse3d.kernels import cpu
+from sparse3d.kernels.cpu import mvs
+from sparse3d.kernels.cpu.mvs import MatchCosts, MvsImage, Planes
+from tests.depth import plane_scene
 
 W_FAR, W_NEAR = 1 / 8.0, 1 / 2.0
 COSTS = MatchCosts(best_views=1)

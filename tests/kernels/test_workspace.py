@@ -12,7 +12,7 @@ from synthetic import SyntheticScene, make_scene
 from torch import Tensor
 
 from sparse3d.kernels import reference
-from sparse3d.kernels.types import Rasterization
+from sparse3d.kernels.records import Rasterization
 from sparse3d.splats import PARAMETER_NAMES
 
 LR = {name: 1e-3 * (i + 1) for i, name in enumerate(PARAMETER_NAMES)}
@@ -26,7 +26,8 @@ class Step:
     """One workspace with copies of a scene's parameters and zero moments."""
 
     def __init__(self, scene: SyntheticScene) -> None:
-        from sparse3d.kernels.workspace import AdamState, DensityStats, StepWorkspace
+        from sparse3d.kernels.cpu.step import StepWorkspace
+        from sparse3d.kernels.records import AdamState, DensityStats
 
         self.scene = scene
         self.params = {name: value.clone().contiguous() for name, value in scene.params.items()}
@@ -39,7 +40,7 @@ class Step:
         return self.workspace.render(self.params, s.cam_from_world[0], s.intrinsics[0], s.background[0], s.settings)
 
     def backward(self, *, beta1: float = 0.9, stats: bool = False, camera_grad: bool = False, **rest) -> Tensor | None:
-        from sparse3d.kernels.workspace import AdamHyper
+        from sparse3d.kernels.records import AdamHyper
 
         regularisers = {key: rest.pop(key) for key in ("opacity_reg", "scale_reg") if key in rest}
         hyper = AdamHyper(lr=LR, beta1=beta1, **regularisers)

@@ -190,7 +190,7 @@ def test_cameras_around_a_cloud_see_it_whole() -> None:
 
 
 def test_paths_of_the_fox(shared_scene: Callable[[str], Path]) -> None:
-    from sparse3d.scene import SceneConfig, load_scene
+    from sparse3d.load import SceneConfig, load_scene
 
     scene = load_scene(shared_scene("fox"), SceneConfig(max_side=240))
     cameras = [scene.cameras[i] for i in scene.train]

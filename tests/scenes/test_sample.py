@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparse3d.camera import Camera
-from sparse3d.scene import Scene, SceneConfig, load_scene
+from sparse3d.load import SceneConfig, load_scene
+from sparse3d.records.scene import Scene
 
 DEPTHS = (0, 8, 16)
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from sparse3d.errors import UsageError
-from sparse3d.kernels.workspace import AdamState, DensityStats
+from sparse3d.kernels.records import AdamState, DensityStats
 from sparse3d.train.config import DensityConfig
-from sparse3d.train.density import POLICIES, DensityUpdate, RefineContext
-from sparse3d.train.density.mcmc import relocated
-from sparse3d.train.density.policy import sample_rows
-from sparse3d.train.optimizer import follow
+from sparse3d.train.splats.density import POLICIES, DensityUpdate, RefineContext
+from sparse3d.train.splats.density.mcmc import relocated
+from sparse3d.train.splats.density.policy import sample_rows
+from sparse3d.train.splats.follow import follow
 
 CONTEXT = RefineContext(step=100, steps=1000, interval=100, extent=1.0, image_side_px=64)
 NAMES = ("means", "quats_wxyz", "log_scales", "logit_opacities", "sh0", "shN")
@@ -92,7 +92,7 @@ def test_a_large_pulled_splat_is_split_within_its_own_ellipsoid():
     assert update.source_row.tolist() == [i for i in range(40) if i != 3] + [3, 3]
     assert update.is_new.tolist() == [False] * 39 + [True, True]
     assert torch.allclose(update.params["log_scales"][39:], params["log_scales"][3] - math.log(1.6))
-    from sparse3d.kernels.reference.projection import rotation_from_quats
+    from sparse3d.geometry.quaternions import rotation_from_quats
 
     rotation = rotation_from_quats(params["quats_wxyz"][3:4])[0]
     offsets = (update.params["means"][39:] - params["means"][3]) @ rotation

@@ -14,18 +14,18 @@ import torch
 from numpy.typing import NDArray
 
 from sparse3d.errors import UsageError
-from sparse3d.scene.records import Scene
+from sparse3d.judge.floaters import find_floaters
+from sparse3d.judge.photos import JudgingPhotos
+from sparse3d.judge.pictures import TrainViews
+from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import DensityConfig, ExposureConfig, TrainConfig
 from sparse3d.train.events import Cleaned, Event, Stepped
-from sparse3d.train.floater_config import RemovalConfig
-from sparse3d.train.floaters import find_floaters
-from sparse3d.train.observe import JudgingPhotos
+from sparse3d.train.loop import Run, train
 from sparse3d.train.run_folder import RunFolder, open_run
-from sparse3d.train.trainer import Run, train
-from sparse3d.train.views import TrainViews
+from sparse3d.train.splats.removal_config import RemovalConfig
+from tests.judge.test_floaters import TRUE, before_cameras, with_more
 from tests.train import kill_worker, tiny
-from tests.train.test_floaters import TRUE, before_cameras, with_more
 from tests.train.test_resume import assert_same_run
 
 SOME = RemovalConfig(

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from sparse3d.errors import DataError, UsageError
-from sparse3d.scene.records import Scene
+from sparse3d.formats.tensor_file import read_tensors
+from sparse3d.records.scene import Scene
 from sparse3d.train import checkpoint
 from sparse3d.train.events import Event, Finished, Saved, Started, Stepped
+from sparse3d.train.loop import train
 from sparse3d.train.run_folder import open_run
-from sparse3d.train.tensor_file import read_tensors
-from sparse3d.train.trainer import train
 from tests.train import kill_worker, tiny
 
 
@@ -124,7 +124,7 @@ def test_checkpoints_come_at_their_interval(tiny_scene: Scene, tmp_path: Path):
 def test_an_interrupt_between_steps_saves_and_one_inside_a_step_does_not(
     tiny_scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from sparse3d.train import trainer
+    from sparse3d.train import loop as trainer
 
     cfg = replace(kill_worker.CONFIG, checkpoint_every=0)
     with open_run(tmp_path / "between") as folder:

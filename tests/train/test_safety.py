@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from sparse3d.errors import DataError, DiskFullError, DivergedError, UsageError
-from sparse3d.scene.records import Scene
+from sparse3d.records.scene import Scene
 from sparse3d.train import checkpoint
 from sparse3d.train.config import DensityConfig, RatesConfig, ScheduleConfig, TrainConfig
-from sparse3d.train.dump import read_dump, replay
 from sparse3d.train.events import Saved
+from sparse3d.train.loop import Run, train
 from sparse3d.train.run_folder import open_run
-from sparse3d.train.safety import find_bad
-from sparse3d.train.trainer import Run, train
+from sparse3d.train.splats.dump import read_dump, replay
+from sparse3d.train.splats.safety import find_bad
 from tests.train import tiny
 
 CONFIG = TrainConfig(

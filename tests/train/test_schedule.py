@@ -9,15 +9,8 @@ import pytest
 import torch
 
 from sparse3d.train.config import DensityConfig, RatesConfig, ScheduleConfig
-from sparse3d.train.schedule import (
-    ViewOrder,
-    background_color,
-    image_scale,
-    is_refine_step,
-    learning_rates,
-    refine_interval,
-    sh_degree,
-)
+from sparse3d.train.schedule import ViewOrder, background_color, image_scale
+from sparse3d.train.splats.schedule import is_refine_step, learning_rates, refine_interval, sh_degree
 
 
 def test_rates_run_from_first_to_final_exponentially():

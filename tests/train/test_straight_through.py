@@ -9,15 +9,13 @@ import pytest
 import torch
 
 from sparse3d.errors import DataError
-from sparse3d.kernels.types import RasterSettings
-from sparse3d.kernels.workspace import AdamHyper, AdamState
-from sparse3d.scene.records import Scene
+from sparse3d.kernels.records import AdamHyper, AdamState, RasterSettings, view_of
+from sparse3d.kernels.step import make_step
+from sparse3d.records.scene import Scene
 from sparse3d.splats import PARAMETER_NAMES, Splats
 from sparse3d.train.config import DensityConfig, RatesConfig, ScheduleConfig, TrainConfig
-from sparse3d.train.step import make_step
-from sparse3d.train.straight_through import StraightThrough
-from sparse3d.train.trainer import train
-from sparse3d.train.views import view_of
+from sparse3d.train.loop import train
+from sparse3d.train.splats.straight_through import StraightThrough
 from tests.train import tiny
 
 STEP = 0.25

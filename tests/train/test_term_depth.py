@@ -11,18 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparse3d.scene.depth_map import DepthMap
-from sparse3d.scene.records import Scene
+from sparse3d.depth.depth_map import DepthMap
+from sparse3d.kernels.records import view_of
+from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import DensityConfig, ScheduleConfig, TrainConfig
-from sparse3d.train.terms.config import TermsConfig
-from sparse3d.train.terms.depth import resampled
-from sparse3d.train.terms.expected_depth import one_in_four
-from sparse3d.train.terms.normal import normals_of, rays
-from sparse3d.train.terms.table import TERMS
-from sparse3d.train.terms.term import OutputGradients, TermSetup, TermStep
-from sparse3d.train.trainer import train
-from sparse3d.train.views import view_of
+from sparse3d.train.loop import train
+from sparse3d.train.splats.terms.config import TermsConfig
+from sparse3d.train.splats.terms.depth import resampled
+from sparse3d.train.splats.terms.expected_depth import one_in_four
+from sparse3d.train.splats.terms.normal import normals_of, rays
+from sparse3d.train.splats.terms.table import TERMS
+from sparse3d.train.splats.terms.term import TermSetup, TermStep
+from sparse3d.train.trainee import OutputGradients
 from tests.train import tiny
 
 WIDTH, HEIGHT = 26, 18

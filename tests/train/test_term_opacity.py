@@ -10,17 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from sparse3d.kernels.records import AdamHyper, AdamState, RasterSettings, view_of
 from sparse3d.kernels.reference import l1_ssim_loss, rasterize
-from sparse3d.kernels.types import RasterSettings
-from sparse3d.kernels.workspace import AdamHyper, AdamState
-from sparse3d.scene.records import Scene
+from sparse3d.kernels.step import make_step
+from sparse3d.records.scene import Scene
 from sparse3d.splats import PARAMETER_NAMES
 from sparse3d.train.config import DensityConfig, RatesConfig, TrainConfig
-from sparse3d.train.step import make_step
-from sparse3d.train.terms.config import TermsConfig
-from sparse3d.train.terms.opacity import drop, scaled_logits
-from sparse3d.train.trainer import Run
-from sparse3d.train.views import view_of
+from sparse3d.train.loop import Run
+from sparse3d.train.splats.terms.config import TermsConfig
+from sparse3d.train.splats.terms.opacity import drop, scaled_logits
 from tests.train import tiny
 
 

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sparse3d.scene.records import Scene
-from sparse3d.train.terms.config import TermsConfig
-from sparse3d.train.terms.outside import Outside
-from sparse3d.train.terms.term import OutputGradients, TermSetup, TermStep
-from sparse3d.train.views import view_of
+from sparse3d.kernels.records import view_of
+from sparse3d.records.scene import Scene
+from sparse3d.train.splats.terms.config import TermsConfig
+from sparse3d.train.splats.terms.outside import Outside
+from sparse3d.train.splats.terms.term import TermSetup, TermStep
+from sparse3d.train.trainee import OutputGradients
 from tests.train import tiny
 
 HEIGHT, WIDTH = 12, 15

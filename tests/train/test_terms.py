@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from sparse3d.errors import UsageError
-from sparse3d.scene.records import Scene
+from sparse3d.formats.tensor_file import read_tensors
+from sparse3d.records.scene import Scene
 from sparse3d.splats import PARAMETER_NAMES, Splats
 from sparse3d.train import checkpoint
 from sparse3d.train.config import TrainConfig
 from sparse3d.train.events import Event, Stepped
+from sparse3d.train.loop import train
 from sparse3d.train.run_folder import RunFolder, open_run
-from sparse3d.train.tensor_file import read_tensors
-from sparse3d.train.terms.config import WEIGHTS, TermsConfig, active_terms, describe_terms
-from sparse3d.train.terms.table import TERMS
-from sparse3d.train.trainer import train
+from sparse3d.train.splats.terms.config import WEIGHTS, TermsConfig, active_terms, describe_terms
+from sparse3d.train.splats.terms.table import TERMS
 from tests.train import kill_worker, tiny
 from tests.train.test_resume import assert_same_run
 

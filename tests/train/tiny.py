@@ -11,16 +11,17 @@ import torch
 from PIL import Image
 
 from sparse3d.camera import Camera
-from sparse3d.kernels.types import RasterSettings
-from sparse3d.kernels.workspace import StepWorkspace
+from sparse3d.depth.depth_map import DepthMap
+from sparse3d.kernels.cpu.step import StepWorkspace
+from sparse3d.kernels.records import RasterSettings, view_of
+from sparse3d.photos.photo import Photo
+from sparse3d.photos.store import ImageStore
+from sparse3d.records.points import Points
+from sparse3d.records.scene import Scene
 from sparse3d.render import RenderOptions, render
-from sparse3d.scene.depth_map import DepthMap
-from sparse3d.scene.images import ImageStore
-from sparse3d.scene.init_splats import init_splats
-from sparse3d.scene.records import Photo, Points, Scene
 from sparse3d.splats import Splats
-from sparse3d.train.terms.normal import normals_of, rays
-from sparse3d.train.views import view_of
+from sparse3d.start.init_splats import init_splats
+from sparse3d.train.splats.terms.normal import normals_of, rays
 
 SIZE_PX = 64
 VIEWS = 10

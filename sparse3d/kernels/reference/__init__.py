@@ -5,11 +5,12 @@ There are no tiles and no hand-written gradients here. What a kernel computes is
 where a value is clamped its gradient is what autograd gives for the clamp.
 """
 
+from sparse3d.formulas.harmonics import evaluate_sh, sh_basis
+from sparse3d.formulas.ssim import ssim_map
 from sparse3d.kernels.reference.adam import adam_step
+from sparse3d.kernels.reference.photometric import l1_ssim_loss, psnr
 from sparse3d.kernels.reference.projection import Projection, project
 from sparse3d.kernels.reference.rasterize import Means2dGradients, rasterize
-from sparse3d.kernels.reference.sh import evaluate_sh, sh_basis
-from sparse3d.kernels.reference.ssim import l1_ssim_loss, psnr, ssim_map
 
 __all__ = [
     "Means2dGradients",

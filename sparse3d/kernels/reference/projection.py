@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from sparse3d.conventions import ALPHA_MIN, FOV_CLAMP, LOW_PASS_PX2
-from sparse3d.kernels.reference.sh import evaluate_sh
-from sparse3d.kernels.types import RasterSettings
+from sparse3d.formulas.harmonics import evaluate_sh
+from sparse3d.geometry.quaternions import rotation_from_quats
+from sparse3d.kernels.records import RasterSettings
 
 # The ratio under the square root of the antialias compensation is kept at or above this, so that the gradient of the
 # root is finite. It changes no picture: a ratio below ALPHA_MIN^2 = 1.5e-5 brings any opacity under ALPHA_MIN, and
@@ -35,25 +36,6 @@ class Projection(NamedTuple):
     colors: Tensor
     half_sizes: Tensor
     visible: Tensor
-
-
-def rotation_from_quats(quats_wxyz: Tensor) -> Tensor:
-    """Rotation matrices [N,3,3] of quaternions [N,4] of any length; a zero quaternion gives NaN, so it is culled."""
-    w, x, y, z = quats_wxyz.unbind(-1)
-    inverse_length = 1 / torch.sqrt(w * w + x * x + y * y + z * z)
-    w, x, y, z = w * inverse_length, x * inverse_length, y * inverse_length, z * inverse_length
-    rows = [
-        1 - 2 * (y * y + z * z),
-        2 * (x * y - w * z),
-        2 * (x * z + w * y),
-        2 * (x * y + w * z),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z - w * x),
-        2 * (x * z - w * y),
-        2 * (y * z + w * x),
-        1 - 2 * (x * x + y * y),
-    ]
-    return torch.stack(rows, dim=-1).reshape(-1, 3, 3)
 
 
 def project(

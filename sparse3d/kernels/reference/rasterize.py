@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from sparse3d.kernels.records import Rasterization, RasterSettings
 from sparse3d.kernels.reference.blend import Blended, Block, blend, pixel_offsets
 from sparse3d.kernels.reference.projection import project
-from sparse3d.kernels.types import Rasterization, RasterSettings
 
 # Pixel-splat pairs held at once. Small, so that a rectangle leaves out most splats: 20,000 splats at 270x480 take 0.7 s
 # and 400 MB with this, 5.5 s and 1.2 GB with 2^22 (one thread of a 2-core Xeon, float32).

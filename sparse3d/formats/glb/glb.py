@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Binary glTF with KHR_gaussian_splatting (ratified by Khronos in 2026): attributes of a POINTS primitive.
+
+glTF's axes are x left, y up, z forward of the scene: ours turned by half a turn about z. The data are turned, exactly
+(signs only), not the node: viewers then need neither a node's matrix nor turned harmonics. Scales are linear, opacities
+after the sigmoid, quaternions xyzw of length 1. `glb_bits` 16 or 8 stores rotations and opacities as the normalised
+integers that the extension allows; positions, scales and harmonics stay float32 (the extension has no other harmonics,
+and linear integers would round small scales to nothing).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from sparse3d.errors import DataError
+from sparse3d.formats.checks import remaining_bytes
+from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
+from sparse3d.formats.glb.attributes import glb_of_attributes, in_gltf_axes, read_primitive, stored_attributes
+from sparse3d.formats.glb.container import MAGIC, read_glb
+from sparse3d.formats.glb.nodes import EXTENSION, moved, splat_primitives
+from sparse3d.splats import PARAMETER_NAMES, Splats
+
+
+@register
+class Glb:
+    """KHR_gaussian_splatting in a .glb file."""
+
+    name = "glb"
+    suffixes: tuple[str, ...] = (".glb",)
+    limits = Limits(lossy=True, max_sh_degree=3, frame="left-up-forward", activated=("log_scales", "logit_opacities"))
+    knobs: tuple[Knob, ...] = (
+        Knob("glb_bits", 8, 32, 32, "bits of rotations and opacities: 32 (float), 16 or 8 (normalised integers)"),
+    )
+    versions: tuple[int, ...] = ()
+
+    def sniff(self, head: bytes) -> bool:
+        return head.startswith(MAGIC)
+
+    def read(self, file: BinaryIO) -> Splats:
+        root, binary = read_glb(file.read(remaining_bytes(file)))
+        parts = [moved(read_primitive(root, binary, primitive), matrix) for primitive, matrix in splat_primitives(root)]
+        if not parts:
+            raise DataError(f"binary glTF holds no primitive with {EXTENSION} in its scene")
+        # The bytes are no longer needed: only one more copy of the splats is in memory.
+        del root, binary
+        # The change of axes is its own inverse.
+        return in_gltf_axes(_joined(parts))
+
+    def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
+        for piece in self._glb(splats, opts):
+            file.write(piece)
+        notes = degree_note(self, splats, opts)
+        if splats.antialias:
+            notes += ("glTF has no field for antialiasing; it is noted in `extras`, which only sparse3d reads",)
+        return notes
+
+    def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
+        return self.read(io.BytesIO(b"".join(self._glb(splats, opts))))
+
+    def file_order(self, splats: Splats) -> Tensor:
+        return torch.arange(splats.num_splats)
+
+    def _glb(self, splats: Splats, opts: WriteOptions) -> Iterator[bytes]:
+        bits = int(knob_value(self, opts, "glb_bits") or 32)
+        stored = stored_attributes(splats, kept_degree(self, splats, opts), bits)
+        return glb_of_attributes(stored, splats.antialias)
+
+
+def _joined(parts: list[Splats]) -> Splats:
+    """One record of all primitives; harmonics that one lacks are zero."""
+    if len(parts) == 1:
+        return parts[0]
+    most = max(part.shN.shape[1] for part in parts)
+    padded = [torch.nn.functional.pad(part.shN, (0, 0, 0, most - part.shN.shape[1])) for part in parts]
+    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in PARAMETER_NAMES if name != "shN"}
+    return Splats(**columns, shN=torch.cat(padded), antialias=all(part.antialias for part in parts))

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SOG: bundle, folder, streamed levels; version 1 is read."""

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CPU kernels: which build of them runs here, and the stages of one view's rasterisation as calls into it.
+
+`Rasterizer` runs the stages on buffers from an arena. The public op gives it a fresh arena each call; the trainer's
+StepWorkspace gives it a persistent one. Both run the same code, so they give the same bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from types import ModuleType
+
+import torch
+
+from sparse3d.errors import BackendError
+
+# Instruction sets, best first, with what torch calls the processor that has them.
+_LEVELS = {
+    "v4": ("AVX512",),
+    "v3": ("AVX512", "AVX2"),
+    "base": ("AVX512", "AVX2", "DEFAULT"),
+    "neon": ("DEFAULT", "SVE256"),
+}
+
+_module: ModuleType | None = None
+_level = ""
+
+
+def _load(level: str) -> ModuleType:
+    return importlib.import_module(f"sparse3d._cpu_{level}")
+
+
+def available_levels() -> list[str]:
+    """Names of the builds that are installed and that this processor can run, best first."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    found = []
+    for level, needs in _LEVELS.items():
+        if capability in needs and importlib.util.find_spec(f"sparse3d._cpu_{level}") is not None:
+            found.append(level)
+    return found
+
+
+def module() -> ModuleType:
+    """The extension in use: the one that S3D_SIMD names, else the best. Raises BackendError where there is none."""
+    global _module, _level
+    if _module is None:
+        levels = available_levels()
+        wanted = os.environ.get("S3D_SIMD", "")
+        if wanted and wanted not in levels:
+            raise BackendError(
+                f"S3D_SIMD asks for the CPU kernels {wanted!r}; this machine and installation have: "
+                f"{', '.join(levels) or 'none'}"
+            )
+        if not levels:
+            raise BackendError(
+                "the CPU kernels are not built for this machine (processor capability "
+                f"{torch.backends.cpu.get_cpu_capability()}); reinstall with a C++20 compiler: pip install ."
+            )
+        _level = wanted or levels[0]
+        _module = _load(_level)
+    return _module
+
+
+def level() -> str:
+    """Name of the build in use."""
+    module()
+    return _level
+
+
+@contextlib.contextmanager
+def use_level(name: str) -> Iterator[None]:
+    """Runs the body on another build, for tests. Raises BackendError where this machine lacks it."""
+    global _module, _level
+    if name not in available_levels():
+        raise BackendError(f"this machine has no CPU kernels {name!r} (it has: {', '.join(available_levels())})")
+    before = (_module, _level)
+    _module, _level = _load(name), name
+    try:
+        yield
+    finally:
+        _module, _level = before
+
+
+def set_threads(count: int) -> int:
+    """Threads that kernels use (0: one a processor); returns the number in force. Results do not depend on it."""
+    return module().set_num_threads(count)

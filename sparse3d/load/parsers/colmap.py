@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A COLMAP model with its photos: conventions see `colmap_model`.
+
+The model is looked for in sparse/0, sparse, colmap/sparse/0 and the given folder itself, and nowhere else: a folder
+may also hold a model that is meant as ground truth. Its points were computed from all of its photos.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from sparse3d.errors import DataError
+from sparse3d.load.config import SceneConfig
+from sparse3d.load.parsers.colmap_model import has_model, read_model
+from sparse3d.load.parsers.parsed_scene import ParsedScene
+from sparse3d.load.parsers.parser import PARSERS, SceneParser, Work, by_name, dropped_note
+from sparse3d.photos.photo import Photo
+from sparse3d.records.points import Points
+
+_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
+
+
+def model_folder(root: Path) -> Path | None:
+    return next((root / name for name in _FOLDERS if root.is_dir() and has_model(root / name)), None)
+
+
+def sniff(root: Path) -> str | None:
+    folder = model_folder(root)
+    if folder is None:
+        return None
+    return f"{folder.relative_to(root)} holds a COLMAP model" if folder != root else "it holds a COLMAP model"
+
+
+def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
+    folder = model_folder(root)
+    if folder is None:
+        raise DataError(f"{root}: holds no COLMAP model (looked in {', '.join(_FOLDERS)} for cameras and images)")
+    model = read_model(folder)
+    names = [camera.name for camera in model.images]
+    pictures = _picture_folder(root, folder, names)
+    photos, missing = [], []
+    for camera in model.images:
+        path = pictures / camera.name
+        if path.is_file():
+            photos.append(Photo(camera.name, path, camera))
+        else:
+            missing.append(camera.name)
+    notes = dropped_note(missing, len(names), "the COLMAP model")
+    others = [p.name for p in sorted(folder.parent.iterdir()) if p.is_dir() and p != folder and has_model(p)]
+    if folder.name.isdigit() and others:
+        notes += (f"the model {folder.name} is read; {len(others)} others beside it are passed over",)
+    # A point seen in one photo is a leftover of filtering: it has no measured depth. Networks that write such models
+    # (VGGT, MASt3R, DUSt3R) give no tracks at all: then every point counts.
+    tracked = model.track_lengths >= 2
+    keep = (tracked if tracked.any() else ~tracked) & np.isfinite(model.xyz).all(axis=1)
+    if keep.any() and not tracked.any():
+        notes += (f"the model's {int(keep.sum())} points have no tracks; all of them count",)
+    points = None
+    if keep.any():
+        points = Points(
+            model.xyz[keep].astype(np.float32),
+            (model.rgb[keep] / 255.0).astype(np.float32),
+            model.error_px[keep].astype(np.float32),
+        )
+    base = pictures.parent if re.match(r"images?(_\d+)?$", pictures.name) else root
+    return ParsedScene("colmap", base, by_name(photos, str(folder)), points, points_from_all_photos=True, notes=notes)
+
+
+def _picture_folder(root: Path, model: Path, names: list[str]) -> Path:
+    """The folder in which most of the model's photos are. Raises DataError where it finds none."""
+    above = list(model.parents)[:3] if model != root else [root.parent, root.parent.parent]
+    bases = dict.fromkeys((root, *above))
+    candidates = []
+    for base in bases:
+        candidates += [base / "images", base / "image", base / "input"]
+        smaller = [p for p in base.glob("images_*") if re.fullmatch(r"images_\d+", p.name)]
+        candidates += sorted(smaller, key=lambda p: int(p.name[7:]))
+        candidates.append(base)
+        counts = [sum((folder / name).is_file() for name in names) for folder in candidates]
+        if any(counts):
+            return candidates[counts.index(max(counts))]
+    tried = ", ".join(str(p.relative_to(root)) for p in candidates if p.is_relative_to(root) and p.is_dir())
+    raise DataError(
+        f"{root}: none of the {len(names)} photos of the COLMAP model is there (first {names[0]}; looked in "
+        f"{tried or 'images'}); put them in images/"
+    )
+
+
+PARSERS.register("colmap")(SceneParser("colmap", "a COLMAP model in sparse/0 with images/", sniff, parse))

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A COLMAP model from its files: cameras, images and points3D as .bin or .txt.
+
+COLMAP's axes, pixel centres (+0.5) and poses (`cam_from_world` as quaternion wxyz and translation) are this project's
+own. Counts in a file are compared with the bytes that are there before anything is read by them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse3d.camera import Camera
+from sparse3d.errors import DataError
+from sparse3d.load.parsers.parser import rigid
+
+
+@dataclass(frozen=True)
+class LensModel:
+    """One of COLMAP's camera models: its number in .bin files, how many parameters it has, and where this project's
+    values stand among them. focal: positions of fx, fy. lens: positions of OpenCV's coefficients, -1 for 0."""
+
+    number: int
+    name: str
+    num_params: int
+    focal: tuple[int, int]
+    centre: tuple[int, int]
+    lens: tuple[int, ...] | None
+    fisheye: bool = False
+
+
+# `lens` is None for models that OpenCV's two lens models cannot express.
+LENS_MODELS = (
+    LensModel(0, "SIMPLE_PINHOLE", 3, (0, 0), (1, 2), ()),
+    LensModel(1, "PINHOLE", 4, (0, 1), (2, 3), ()),
+    LensModel(2, "SIMPLE_RADIAL", 4, (0, 0), (1, 2), (3,)),
+    LensModel(3, "RADIAL", 5, (0, 0), (1, 2), (3, 4)),
+    LensModel(4, "OPENCV", 8, (0, 1), (2, 3), (4, 5, 6, 7)),
+    LensModel(5, "OPENCV_FISHEYE", 8, (0, 1), (2, 3), (4, 5, 6, 7), True),
+    LensModel(6, "FULL_OPENCV", 12, (0, 1), (2, 3), (4, 5, 6, 7, 8, 9, 10, 11)),
+    LensModel(7, "FOV", 5, (0, 1), (2, 3), None),
+    LensModel(8, "SIMPLE_RADIAL_FISHEYE", 4, (0, 0), (1, 2), (3,), True),
+    LensModel(9, "RADIAL_FISHEYE", 5, (0, 0), (1, 2), (3, 4), True),
+    LensModel(10, "THIN_PRISM_FISHEYE", 12, (0, 1), (2, 3), None, True),
+    LensModel(11, "RAD_TAN_THIN_PRISM_FISHEYE", 16, (0, 1), (2, 3), None, True),
+)
+_BY_NUMBER = {model.number: model for model in LENS_MODELS}
+_BY_NAME = {model.name: model for model in LENS_MODELS}
+# Smallest size of a record in bytes, with an empty name and an empty track.
+_CAMERA_MIN, _IMAGE_MIN, _POINT_MIN = 24 + 8 * 3, 4 + 56 + 4 + 1 + 8, 8 + 24 + 3 + 8 + 8
+
+
+@dataclass(frozen=True)
+class ColmapModel:
+    """images: one Camera each, `name` = the image's name, sorted by it, with image_ids beside. Points with M track
+    entries: xyz [N,3], rgb [N,3] uint8, error_px [N], track_lengths [N]; empty where there is no points3D file."""
+
+    images: tuple[Camera, ...]
+    image_ids: tuple[int, ...]
+    xyz: NDArray[np.float64]
+    rgb: NDArray[np.uint8]
+    error_px: NDArray[np.float64]
+    track_lengths: NDArray[np.int64]
+
+
+def has_model(folder: Path) -> bool:
+    return any(all((folder / f"{n}.{end}").is_file() for n in ("cameras", "images")) for end in ("bin", "txt"))
+
+
+def read_model(folder: Path) -> ColmapModel:
+    """The model in `folder`; .bin is taken where both are there. Raises DataError naming file and place."""
+    end = "bin" if all((folder / f"{n}.bin").is_file() for n in ("cameras", "images")) else "txt"
+    readers = {"bin": (_cameras_bin, _images_bin, _points_bin), "txt": (_cameras_txt, _images_txt, _points_txt)}[end]
+    cameras = readers[0](folder / f"cameras.{end}")
+    images = readers[1](folder / f"images.{end}", cameras)
+    if not images:
+        raise DataError(f"{folder / f'images.{end}'}: holds no images")
+    order = sorted(images, key=lambda item: item[1].name)
+    path = folder / f"points3D.{end}"
+    points = readers[2](path) if path.is_file() else []
+    lengths = np.array([p[3] for p in points], np.int64)
+    return ColmapModel(
+        tuple(camera for _, camera in order),
+        tuple(number for number, _ in order),
+        np.array([p[0] for p in points], np.float64).reshape(-1, 3),
+        np.array([p[1] for p in points], np.uint8).reshape(-1, 3),
+        np.array([p[2] for p in points], np.float64),
+        lengths,
+    )
+
+
+def make_camera(model: LensModel, width: int, height: int, params: tuple[float, ...], where: str) -> Camera:
+    """A camera at the origin from COLMAP's parameters. Raises DataError for lenses that OpenCV cannot express."""
+    if model.lens is None:
+        raise DataError(
+            f"{where}: camera model {model.name} cannot be undistorted here; run COLMAP's image_undistorter, "
+            "or choose OPENCV or OPENCV_FISHEYE"
+        )
+    lens = tuple(params[k] for k in model.lens)
+    return Camera(
+        width,
+        height,
+        params[model.focal[0]],
+        params[model.focal[1]],
+        params[model.centre[0]],
+        params[model.centre[1]],
+        np.eye(4),
+        distortion=lens if any(lens) else (),
+        fisheye=model.fisheye,
+    )
+
+
+def _posed(
+    camera: Camera, quat_wxyz: tuple[float, ...], translation: tuple[float, ...], name: str, where: str
+) -> Camera:
+    w, x, y, z = np.asarray(quat_wxyz, np.float64) / max(float(np.linalg.norm(quat_wxyz)), 1e-300)
+    rotation = np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ])  # fmt: skip
+    if not any(quat_wxyz):
+        raise DataError(f"{where}: image {name} has a quaternion of length 0")
+    pose = rigid(rotation, np.asarray(translation, np.float64), f"{where}: image {name}")
+    return Camera(
+        camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, pose,
+        distortion=camera.distortion, fisheye=camera.fisheye, name=name,
+    )  # fmt: skip
+
+
+class _Bytes:
+    """A cursor over a file's bytes that refuses to read past the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.data = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        self.at = 0
+
+    def take(self, form: str, what: str) -> tuple:
+        size = struct.calcsize(form)
+        self.need(size, what)
+        values = struct.unpack_from(form, self.data, self.at)
+        self.at += size
+        return values
+
+    def need(self, size: int, what: str) -> None:
+        left = len(self.data) - self.at
+        if size > left:
+            raise DataError(
+                f"{self.path}: is truncated: {what} at byte {self.at} needs {size} bytes, {left} are left; "
+                "copy it again"
+            )
+
+    def count(self, smallest: int, what: str) -> int:
+        (count,) = self.take("<Q", f"the number of {what}")
+        if count * smallest > len(self.data) - self.at:
+            raise DataError(
+                f"{self.path}: says it holds {count} {what}, but only {len(self.data) - self.at} bytes follow; "
+                "the file is truncated or not of COLMAP"
+            )
+        return count
+
+    def text(self, what: str) -> str:
+        end = self.data.find(b"\0", self.at)
+        if end < 0:
+            raise DataError(f"{self.path}: is truncated: {what} at byte {self.at} does not end; copy it again")
+        raw, self.at = self.data[self.at : end], end + 1
+        return raw.decode("utf-8", errors="surrogateescape")
+
+
+def _cameras_bin(path: Path) -> dict[int, Camera]:
+    file = _Bytes(path)
+    cameras = {}
+    for _ in range(file.count(_CAMERA_MIN, "cameras")):
+        number, kind, width, height = file.take("<iiQQ", "a camera")
+        where = f"{path}: camera {number}"
+        if kind not in _BY_NUMBER:
+            raise DataError(f"{where} has the unknown model number {kind}")
+        params = file.take(f"<{_BY_NUMBER[kind].num_params}d", f"camera {number}")
+        cameras[number] = make_camera(_BY_NUMBER[kind], _side(where, width), _side(where, height), params, where)
+    return cameras
+
+
+def _images_bin(path: Path, cameras: dict[int, Camera]) -> list[tuple[int, Camera]]:
+    file = _Bytes(path)
+    images = []
+    for _ in range(file.count(_IMAGE_MIN, "images")):
+        number, *pose, camera = file.take("<I7dI", "an image")
+        name = file.text("an image's name")
+        (seen,) = file.take("<Q", f"image {name}")
+        file.need(24 * seen, f"the {seen} keypoints of image {name}")
+        file.at += 24 * seen
+        images.append(
+            (number, _posed(_camera_of(path, cameras, camera, name), tuple(pose[:4]), tuple(pose[4:]), name, str(path)))
+        )
+    return images
+
+
+def _points_bin(path: Path) -> list[tuple]:
+    file = _Bytes(path)
+    points = []
+    for _ in range(file.count(_POINT_MIN, "points")):
+        _, x, y, z, r, g, b, error, length = file.take("<Q3d3BdQ", "a point")
+        file.need(8 * length, f"a track of {length} photos")
+        file.at += 8 * length
+        points.append(((x, y, z), (r, g, b), error, length))
+    return points
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.startswith("#"):
+            yield number, line.strip()
+
+
+def _cameras_txt(path: Path) -> dict[int, Camera]:
+    cameras = {}
+    for line_number, line in _lines(path):
+        if not line:
+            continue
+        where = f"{path}: line {line_number}"
+        words = line.split()
+        model = _BY_NAME.get(words[1]) if len(words) > 1 else None
+        if model is None:
+            raise DataError(f"{where}: expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS..., found {line[:60]!r}")
+        if len(words) != 4 + model.num_params:
+            raise DataError(f"{where}: {model.name} has {model.num_params} parameters, found {len(words) - 4}")
+        values = _floats(where, words[:1] + words[2:])
+        size = _side(where, values[1]), _side(where, values[2])
+        cameras[int(values[0])] = make_camera(model, *size, values[3:], where)
+    return cameras
+
+
+def _images_txt(path: Path, cameras: dict[int, Camera]) -> list[tuple[int, Camera]]:
+    images = []
+    after_image = False
+    for line_number, line in _lines(path):
+        # The line after an image lists its keypoints and is empty where there are none; some writers leave it out.
+        if not line or (after_image and _is_keypoints(line)):
+            after_image = False
+            continue
+        where = f"{path}: line {line_number}"
+        words = line.split(maxsplit=9)
+        if len(words) != 10:
+            raise DataError(f"{where}: expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:60]!r}")
+        values = _floats(where, words[:9])
+        camera = _camera_of(path, cameras, int(values[8]), words[9])
+        images.append((int(values[0]), _posed(camera, values[1:5], values[5:8], words[9], where)))
+        after_image = True
+    return images
+
+
+def _is_keypoints(line: str) -> bool:
+    """Whether a line may be triples X Y POINT3D_ID. An image's line has ten words, the last of them a name."""
+    words = line.split()
+    try:
+        [float(word) for word in words[-3:]]
+    except ValueError:
+        return False
+    return len(words) % 3 == 0
+
+
+def _points_txt(path: Path) -> list[tuple]:
+    points = []
+    for line_number, line in _lines(path):
+        if not line:
+            continue
+        words = line.split()
+        where = f"{path}: line {line_number}"
+        if len(words) < 8 or len(words) % 2:
+            raise DataError(f"{where}: expected POINT3D_ID X Y Z R G B ERROR and pairs of a track, found {line[:60]!r}")
+        values = _floats(where, words[:8])
+        rgb = tuple(int(v) for v in values[4:7])
+        if not all(0 <= v <= 255 for v in rgb):
+            raise DataError(f"{where}: colour {rgb} is outside of 0 to 255")
+        points.append((values[1:4], rgb, values[7], (len(words) - 8) // 2))
+    return points
+
+
+def _floats(where: str, words: list[str]) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in words)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _side(where: str, value: float) -> int:
+    if not 1 <= value <= 1_000_000:
+        raise DataError(f"{where}: an image side of {value:g} pixels cannot be")
+    return int(value)
+
+
+def _camera_of(path: Path, cameras: dict[int, Camera], number: int, name: str) -> Camera:
+    if number not in cameras:
+        raise DataError(f"{path}: image {name} uses camera {number}, which the cameras file does not have")
+    return cameras[number]

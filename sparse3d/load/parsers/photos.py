@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plain folder of photos, without cameras: they come from structure from motion later.
+
+Photos lie in the folder itself or in images/, image/ or input/ under it. Their orientation tag is honoured.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sparse3d.errors import DataError
+from sparse3d.load.config import SceneConfig
+from sparse3d.load.parsers.parsed_scene import ParsedScene
+from sparse3d.load.parsers.parser import PARSERS, SceneParser, Work, by_name, others_note
+from sparse3d.photos.files import list_photos
+from sparse3d.photos.photo import Photo
+
+_FOLDERS = ("images", "image", "input", ".")
+
+
+def photo_folder(root: Path) -> Path | None:
+    """The first of the known folders that holds photos."""
+    for name in _FOLDERS:
+        folder = root / name
+        if folder.is_dir() and list_photos(folder)[0]:
+            return folder
+    return None
+
+
+def sniff(root: Path) -> str | None:
+    if not root.is_dir() or (folder := photo_folder(root)) is None:
+        return None
+    where = "it" if folder == root else f"{folder.name}/"
+    return f"{where} holds {len(list_photos(folder)[0])} photos"
+
+
+def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
+    folder = photo_folder(root) if root.is_dir() else None
+    if folder is None:
+        raise DataError(f"{root}: holds no photos, nor does images/ under it")
+    files, others = list_photos(folder)
+    photos = by_name([Photo(path.name, path, None, upright=True) for path in files], str(folder))
+    return ParsedScene("photos", root, photos, notes=others_note(others, folder))
+
+
+PARSERS.register("photos")(SceneParser("photos", "a folder of photos without cameras", sniff, parse))

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a path to a scene that can be trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sparse3d.camera import Camera
+from sparse3d.depth.priors import check_prior_paths
+from sparse3d.errors import DataError
+from sparse3d.formats import read_points
+from sparse3d.load.config import SceneConfig
+from sparse3d.load.parsers import PARSERS, SceneParser, Work
+from sparse3d.load.parsers.parsed_scene import ParsedScene
+from sparse3d.load.views import Split, split_views
+from sparse3d.photos.files import decode, looks_complete, photo_info
+from sparse3d.photos.masks import find_masks
+from sparse3d.photos.photo import Photo
+from sparse3d.photos.store import ImageStore
+from sparse3d.photos.undistort import is_distorted, pinhole_camera
+from sparse3d.records.matches import Matches
+from sparse3d.records.points import Points
+from sparse3d.records.scene import Scene
+from sparse3d.sfm.matches import read_matches
+
+Progress = Callable[[str, float], None]
+
+
+def load_scene(
+    path: Path, cfg: SceneConfig | None = None, *, progress: Progress | None = None, workdir: Path | None = None
+) -> Scene:
+    """The scene at `path`: a folder, a transforms.json, or a video.
+
+    Decodes no photo yet. workdir: where structure from motion and frames of a video are kept and found again.
+    Raises UsageError for settings that do not fit, DataError for what is wrong with the files.
+    """
+    cfg = cfg or SceneConfig()
+    check_prior_paths(cfg)
+    root = Path(path)
+    parser, notes = find_kind(root, cfg.kind)
+    parsed = parser.parse(root, cfg, Work(workdir, progress))
+    notes += parsed.notes
+    _check_complete(parsed.photos)
+    photos, more = find_masks(parsed.root, parsed.photos, cfg.prior_masks)
+    notes += more + _photo_notes(photos, cfg)
+    if cfg.alpha == "mask":
+        photos = tuple(replace(p, alpha_is_mask=p.mask_path is None and photo_info(p.path).has_alpha) for p in photos)
+    split = split_views(
+        [p.name for p in photos],
+        [p.split for p in photos],
+        views=cfg.views,
+        test_every=cfg.test_every,
+        protocol=cfg.protocol,
+        test=cfg.test,
+    )
+    notes += (split.note,)
+    matches = None
+    if cfg.prior_matches is not None:
+        matches, more = read_matches(cfg.prior_matches, [p.name for p in photos])
+        notes += more
+    source = "given"
+    points = parsed.points
+    if all(photo.camera is None for photo in photos):
+        photos, split, points, source, more = _with_reconstruction(photos, split, cfg, matches, workdir, progress)
+        notes += more
+    elif points is not None:
+        points, more = _without_leak(points, parsed, split)
+        notes += more
+    if cfg.points is not None:
+        cloud = read_points(cfg.points)
+        points = Points(cloud.xyz, cloud.rgb)
+        notes += (f"{len(points)} initial points from {cfg.points}",)
+    photos, more = fit_cameras(photos)
+    notes += more
+    cameras = tuple(_final_camera(photo.camera, cfg) for photo in photos if photo.camera is not None)
+    return Scene(
+        kind=parser.kind,
+        root=parsed.root,
+        names=tuple(p.name for p in photos),
+        cameras=cameras,
+        images=ImageStore(photos, cameras, background=cfg.background, cache_mb=cfg.cache_mb),
+        train=split.train,
+        test=split.test,
+        points=points,
+        camera_source=source,
+        has_masks=any(p.mask_path is not None or p.alpha_is_mask for p in photos),
+        notes=notes,
+        matches=matches,
+    )
+
+
+def find_kind(root: Path, kind: str = "auto") -> tuple[SceneParser, tuple[str, ...]]:
+    """The parser for what lies at `root`, and a sentence saying why, with the other kinds that would fit."""
+    if not root.exists():
+        raise DataError(f"{root}: there is no such file or folder")
+    fits = [(parser, why) for parser in PARSERS if (why := parser.sniff(root)) is not None]
+    if kind != "auto":
+        return PARSERS[kind], (f"scene {root.name or root}: read as {kind}, as --kind says",)
+    if not fits:
+        kinds = "; ".join(f"{p.kind}: {p.what}" for p in PARSERS)
+        raise DataError(f"{root}: is no scene of a known kind and holds no photos (known kinds: {kinds})")
+    parser, why = fits[0]
+    note = f"scene {root.name or root}: read as {parser.kind}, because {why}"
+    if len(fits) > 1:
+        note += f"; also possible with --kind: {', '.join(p.kind for p, _ in fits[1:])}"
+    return parser, (note,)
+
+
+def fit_cameras(photos: Sequence[Photo]) -> tuple[tuple[Photo, ...], tuple[str, ...]]:
+    """Cameras scaled to the photos that are there, `upright` decided; a note for those that were scaled.
+
+    Cameras refer to the pixels as stored: COLMAP, instant-ngp and nerfstudio ignore the EXIF orientation. Only where
+    the camera's shape fits the turned photo and not the stored one, it is the turned one that is meant.
+    """
+    out, ratios = [], Counter[tuple[str, str, str]]()
+    for photo in photos:
+        camera = photo.camera
+        assert camera is not None
+        info = photo_info(photo.path)
+        upright = photo.upright
+        if upright is None:
+            stored, turned = (_shape_error(camera, *info.size(u)) for u in (False, True))
+            upright = turned + 1.5 < stored
+        width, height = info.size(upright)
+        if _shape_error(camera, width, height) > 1.5 + 0.01 * max(width, height):
+            raise DataError(
+                f"photo {photo.path} is {width}x{height} pixels but its camera is for {camera.width}x{camera.height}: "
+                "the shapes differ, so one is not a resized copy of the other"
+            )
+        if (camera.width, camera.height) != (width, height):
+            key = (f"{camera.width}x{camera.height}", f"{width}x{height}", f"{width / camera.width:.4g}")
+            ratios[key] += 1
+            camera = camera.resized(width, height)
+        out.append(replace(photo, camera=camera, upright=upright))
+    notes = tuple(
+        f"cameras are for {old}, the photos found are {new}: intrinsics multiplied by {ratio}, photos: {count}"
+        for (old, new, ratio), count in ratios.items()
+    )
+    return tuple(out), notes
+
+
+def _shape_error(camera: Camera, width: int, height: int) -> float:
+    """By how many pixels a photo's height differs from that of the camera's picture, resized to the photo's width."""
+    return abs(camera.height * width / camera.width - height)
+
+
+def _final_camera(camera: Camera, cfg: SceneConfig) -> Camera:
+    pinhole = pinhole_camera(camera)
+    # Parsers read NumPy numbers; a record that is written to JSON later holds plain ones.
+    plain = {key: float(getattr(pinhole, key)) for key in ("fx", "fy", "cx", "cy")}
+    pinhole = replace(pinhole, **plain)
+    return pinhole.resized(*final_size(pinhole.width, pinhole.height, cfg))
+
+
+def final_size(width: int, height: int, cfg: SceneConfig) -> tuple[int, int]:
+    """(width, height) trained on, after --downscale or --max-side; never larger than the photo."""
+    scale = 1.0
+    if cfg.downscale is not None:
+        scale = 1.0 / cfg.downscale
+    elif cfg.max_side is not None:
+        scale = min(1.0, cfg.max_side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _check_complete(photos: Sequence[Photo]) -> None:
+    """Raises DataError for a photo that is cut off, before a long training meets it."""
+    for photo in photos:
+        photo_info(photo.path)
+        if not looks_complete(photo.path):
+            # Some cameras leave the end marker out; decoding tells.
+            decode(photo.path)
+
+
+def _photo_notes(photos: Sequence[Photo], cfg: SceneConfig) -> tuple[str, ...]:
+    infos = [photo_info(photo.path) for photo in photos]
+    notes = []
+    profiles = Counter(info.profile for info in infos if info.profile)
+    broken = profiles.pop("unreadable", 0)
+    for name, count in sorted(profiles.items()):
+        notes.append(f"photos with the colour profile {name}, converted to sRGB: {count}")
+    if broken:
+        notes.append(f"photos with an unreadable colour profile, taken as sRGB: {broken}")
+    transparent = sum(info.has_alpha for info in infos)
+    if transparent:
+        notes.append(f"photos with an alpha channel, composited over {cfg.background}: {transparent}")
+    distorted = sum(p.camera is not None and is_distorted(p.camera) for p in photos)
+    if distorted:
+        notes.append(f"photos undistorted: {distorted}")
+    return tuple(notes)
+
+
+def _without_leak(points: Points, parsed: ParsedScene, split: Split) -> tuple[Points | None, tuple[str, ...]]:
+    """The scene's own points, unless photos outside of the training set helped to find them."""
+    if parsed.points_from_all_photos and len(split.train) < len(parsed.photos):
+        return None, (
+            f"the scene's {len(points)} points were computed from all {len(parsed.photos)} photos, so they are not "
+            "used: new ones come from the training photos (--points FILE overrides)",
+        )
+    return points, (f"{len(points)} initial points from the scene",)
+
+
+def _with_reconstruction(
+    photos: tuple[Photo, ...],
+    split: Split,
+    cfg: SceneConfig,
+    matches: Matches | None,
+    workdir: Path | None,
+    progress: Progress | None,
+) -> tuple[tuple[Photo, ...], Split, Points, str, tuple[str, ...]]:
+    """Cameras and points by structure from motion. Photos that neither train nor test are left out, and so are those
+    that could not be placed; the split is renumbered."""
+    # Imported here: it brings much that scenes with cameras do not need.
+    from sparse3d.sfm.reconstruct import SfmConfig, reconstruct
+
+    used = sorted({*split.train, *split.test})
+    photos = tuple(replace(photos[i], upright=True) for i in used)
+    train = {used.index(i) for i in split.train}
+    settings = SfmConfig(seed=cfg.seed, cameras="all" if cfg.views == "all" else "train")
+    result = reconstruct(photos, sorted(train), settings, workdir, progress, matches)
+    kept = [k for k, photo in enumerate(photos) if photo.name in result.cameras]
+    placed = tuple(replace(photos[k], camera=result.cameras[photos[k].name]) for k in kept)
+    renumbered = replace(
+        split,
+        train=tuple(new for new, k in enumerate(kept) if k in train),
+        test=tuple(new for new, k in enumerate(kept) if k not in train),
+    )
+    return placed, renumbered, result.points, result.camera_source, result.notes

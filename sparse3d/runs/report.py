@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run writes about itself: metrics.json, cameras.json, compare.png, coverage.png."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Any
+
+from sparse3d.formats.atomic import atomic_file
+from sparse3d.judge.align import aligned_scores
+from sparse3d.judge.background import evaluation_background
+from sparse3d.judge.coverage import coverage
+from sparse3d.judge.evaluate import RenderImage
+from sparse3d.judge.spread import spread
+from sparse3d.judge.support import MOST_VIEWS, count_support, write_support
+from sparse3d.kernels.records import view_of
+from sparse3d.loss import Lpips
+from sparse3d.records.scene import Scene
+from sparse3d.runs.compare import compare_picture
+from sparse3d.runs.config import RunConfig
+from sparse3d.splats import Splats
+from sparse3d.train.events import Evaluated
+from sparse3d.train.run_folder import RunFolder
+from sparse3d.train.splats.terms.config import active_terms
+
+METRICS_SCHEMA = 1
+
+
+def write_compare(path: Path, scene: Scene, render_image: RenderImage, evaluated: Evaluated | None = None) -> Path:
+    """Write compare.png."""
+    with atomic_file(path) as file:
+        file.write(compare_picture(scene, render_image, () if evaluated is None else evaluated.per_view))
+    return path
+
+
+def write_coverage(folder: RunFolder, scene: Scene, splats: Splats, cfg: RunConfig) -> tuple[Path, dict[str, Any]]:
+    """Write support.safetensors and coverage.png; the picture's path, and what metrics.json says of it."""
+    backend = None if cfg.train.backend == "auto" else cfg.train.backend
+    judges = [view_of(scene.cameras[i]) for i in spread(scene.train, MOST_VIEWS)]
+    support = count_support(splats, judges, backend=backend)
+    write_support(folder.file("support.safetensors"), support, len(judges))
+    picture, record = coverage(scene, splats, support, evaluation_background(scene, cfg.train), backend=backend)
+    with atomic_file(folder.file("coverage.png")) as file:
+        file.write(picture)
+    return folder.file("coverage.png"), record
+
+
+def cameras_record(scene: Scene) -> dict[str, Any]:
+    """What cameras.json holds: every photo's pinhole camera (px, OpenCV axes) and what it was used for. Training
+    cameras are as they were refined, where that was asked for."""
+    splits = dict.fromkeys(scene.train, "train") | dict.fromkeys(scene.test, "test")
+    return {
+        "schema": 1,
+        "source": scene.camera_source,
+        "cameras": [
+            {
+                "name": name,
+                "split": splits.get(index, "unused"),
+                "width": camera.width,
+                "height": camera.height,
+                "fx": camera.fx,
+                "fy": camera.fy,
+                "cx": camera.cx,
+                "cy": camera.cy,
+                "cam_from_world": camera.cam_from_world.tolist(),
+            }
+            for index, (name, camera) in enumerate(zip(scene.names, scene.cameras, strict=True))
+        ],
+    }
+
+
+def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: str) -> dict[str, Any]:
+    """What metrics.json holds, without the seconds. psnr, ssim, lpips are null where nothing is held out."""
+    record: dict[str, Any] = {
+        "schema": METRICS_SCHEMA,
+        "psnr": evaluated.psnr,
+        "ssim": evaluated.ssim,
+        "lpips": evaluated.lpips,
+        "num_splats": evaluated.num_splats,
+        "seconds": {},
+        "peak_rss_mb": peak_rss_mb(),
+        "steps": evaluated.step,
+        "views": {"train": len(scene.train), "test": len(scene.test)},
+        "per_view": list(evaluated.per_view),
+        "cameras": scene.camera_source,
+        "device": backend,
+        "seed": cfg.train.seed,
+        "terms": active_terms(cfg.train.terms),
+        "version": package_version(),
+    }
+    if evaluated.psnr_full is not None:
+        record |= {"psnr_full": evaluated.psnr_full, "ssim_full": evaluated.ssim_full}
+    return record
+
+
+def aligned_record(
+    scene: Scene, splats: Splats, cfg: RunConfig, evaluated: Evaluated, lpips: Lpips | None
+) -> dict[str, Any]:
+    """What metrics.json holds besides where the cameras were estimated: the scores with each held-out camera moved to
+    where the frozen splats fit its photo best, as `psnr_aligned` and so on, and in each row of per_view."""
+    scores, _ = aligned_scores(scene, splats, cfg.train, lpips)
+    names = ("psnr", "ssim", "lpips")
+    rows = [
+        {**row, **{f"{name}_aligned": moved[name] for name in names if name in moved}}
+        for row, moved in zip(evaluated.per_view, scores.per_view, strict=True)
+    ]
+    values = {"psnr": scores.psnr, "ssim": scores.ssim, "lpips": scores.lpips}
+    return {f"{name}_aligned": value for name, value in values.items()} | {"per_view": rows}
+
+
+def peak_rss_mb() -> float | None:
+    """Largest memory of this process so far in MB (10^6 bytes); None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts KiB, macOS bytes.
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+
+
+def package_version() -> str:
+    try:
+        return importlib.metadata.version("sparse3d")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+source"

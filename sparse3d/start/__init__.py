@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What training starts from: points, depth, and the first splats."""

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points at random depths behind those parts of the photos that no other point explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse3d.camera import Camera
+from sparse3d.depth.hull import Hull
+from sparse3d.errors import DataError
+from sparse3d.records.points import Points
+from sparse3d.sfm.frustum import near_far
+
+# A guess whose depth is random: the faintest splat there is at the start.
+RANDOM_CONFIDENCE = 0.0
+# So many depths are tried for a point inside the hull.
+_TRIES = 16
+
+
+@dataclass(frozen=True)
+class FrustumGridConfig:
+    """How finely the photos are looked through."""
+
+    cell: float = 0.03
+    """Side of a cell, share of the photo's longer side: one without a point gets some."""
+    per_cell: int = 3
+    """Points in it."""
+    seed: int = 0
+
+
+def frustum_grid(
+    cameras: Sequence[Camera],
+    photos: Sequence[NDArray[np.uint8]],
+    points: Points,
+    cfg: FrustumGridConfig | None = None,
+    *,
+    masks: Sequence[NDArray[np.bool_] | None] | None = None,
+    hull: Hull | None = None,
+) -> Points:
+    """Points for each photo's cells that none of `points` falls in, random in the cell and in inverse depth, with the
+    photo's colour there; photos: [H,W,3] bytes at the cameras' sizes, masks: [H,W], cells of which less than half is
+    true get none. With a hull only points inside it.
+
+    near and far are those of `points`, else of the cameras (`near_far`); so all comes from the photos given. The same
+    input gives the same points. Raises DataError for no camera.
+    """
+    cfg = cfg or FrustumGridConfig()
+    near, far = near_far(cameras, points)
+    if not 0 < near < far:
+        raise DataError(f"Points at random depths need 0 < near < far, found near {near:g} and far {far:g}")
+    rng = np.random.default_rng(cfg.seed)
+    parts = [
+        _behind(camera, photo, mask, points.xyz, near, far, cfg, hull, rng)
+        for camera, photo, mask in zip(cameras, photos, masks or [None] * len(cameras), strict=True)
+    ]
+    xyz, rgb, normal, radius = (np.concatenate(column).astype(np.float32) for column in zip(*parts))
+    return Points(xyz, rgb, normal=normal, radius=radius, confidence=np.full(len(xyz), RANDOM_CONFIDENCE, np.float32))
+
+
+def _behind(
+    camera: Camera,
+    rgb: NDArray[np.uint8],
+    mask: NDArray[np.bool_] | None,
+    known: NDArray[np.float32],
+    near: float,
+    far: float,
+    cfg: FrustumGridConfig,
+    hull: Hull | None,
+    rng: np.random.Generator,
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """xyz, rgb, normal, radius of one photo's points."""
+    side = max(1.0, cfg.cell * max(camera.width, camera.height))
+    across, down = max(1, round(camera.width / side)), max(1, round(camera.height / side))
+    xy, z = camera.project(known)
+    inside = (z > 0) & (xy >= 0).all(axis=1) & (xy[:, 0] < camera.width) & (xy[:, 1] < camera.height)
+    taken = np.zeros((down, across), bool)
+    cells = np.floor(xy[inside] / (camera.width, camera.height) * (across, down)).astype(np.int64)
+    taken[cells[:, 1], cells[:, 0]] = True
+    if mask is not None:
+        taken |= cv2.resize(mask.astype(np.float32), (across, down), interpolation=cv2.INTER_AREA) < 0.5
+    row, column = (np.repeat(index, cfg.per_cell) for index in np.nonzero(~taken))
+    x = (column + rng.random(len(column))) * camera.width / across
+    y = (row + rng.random(len(row))) * camera.height / down
+    depth = 1.0 / (1.0 / far + rng.random((1 if hull is None else _TRIES, len(x))) * (1.0 / near - 1.0 / far))
+    ray = np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones_like(x)], axis=1)
+    turn = camera.world_from_cam[:3, :3]
+    world = camera.position + (ray @ turn.T) * depth[..., None]
+    chosen, use = world[0], np.ones(len(x), bool)
+    z = depth[0]
+    if hull is not None:
+        held = hull.contains(world.reshape(-1, 3)).reshape(depth.shape)
+        use, first = held.any(axis=0), np.argmax(held, axis=0)
+        at = np.arange(len(x))
+        chosen, z = world[first, at], depth[first, at]
+    size = max(1, round(0.5 * side))
+    even = cv2.blur(rgb, (size, size))
+    colour = even[y.astype(np.int64), x.astype(np.int64)] / 255.0
+    normal = -(ray / np.linalg.norm(ray, axis=1, keepdims=True)) @ turn.T
+    radius = 0.5 * side / np.sqrt(cfg.per_cell) * z / camera.fx
+    return chosen[use], colour[use], normal[use], radius[use]

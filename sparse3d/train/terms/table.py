@@ -1,9 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""All training terms: importing this module fills the table."""
-
-from __future__ import annotations
-
-from sparse3d.train.terms import depth, normal, opacity, outside
-from sparse3d.train.terms.term import TERMS
-
-__all__ = ["TERMS", "depth", "normal", "opacity", "outside"]
