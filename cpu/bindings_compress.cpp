@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The border of the compression kernels. sparse3d/kernels/compress.py checks shapes and owns every buffer.
+// The border of the compression kernels. sparse3d/kernels/cpu/compress.py checks shapes and owns every buffer.
 #include "cpu/bindings_compress.h"
 
 #include <nanobind/nanobind.h>

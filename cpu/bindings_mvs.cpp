@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The border of the dense-depth kernels. sparse3d/kernels/mvs.py checks shapes and owns every buffer.
+// The border of the dense-depth kernels. sparse3d/kernels/cpu/mvs.py checks shapes and owns every buffer.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>

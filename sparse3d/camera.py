@@ -17,8 +17,8 @@ class Camera:
 
     A world point p is at p_cam = R p + t, and in the image at (fx x/z + cx, fy y/z + cy); the centre of the
     top-left pixel is (0.5, 0.5). `distortion` holds OpenCV's k1 k2 p1 p2 [k3 k4 k5 k6] of the photo as it is on
-    disk, empty for none: kernels never see a distorted camera, photos are undistorted once when read.
-    `exposure_group` and `name` identify the photo.
+    disk, empty for none: kernels never see a distorted camera, photos are undistorted once when read. With
+    `fisheye` they are k1 to k4 of OpenCV's fisheye model. `name` is the photo's.
     """
 
     width: int

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sparse3d.bench.cloud import bench_splats
 from sparse3d.errors import DataError
 from sparse3d.kernels import RasterSettings, cpu
 from sparse3d.kernels.cpu.arena import Arena
+from sparse3d.kernels.cpu.photometric import CpuPhotometric
 from sparse3d.kernels.cpu.stages import Rasterizer
-from sparse3d.kernels.cpu.step import StepWorkspace
-from sparse3d.kernels.records import AdamHyper, AdamState
-from sparse3d.kernels.reference.step import ReferenceStep
+from sparse3d.kernels.cpu.step import CpuSplatStep
+from sparse3d.kernels.records import AdamHyper, AdamState, OutputGradients, view_of
+from sparse3d.kernels.reference.photometric import ReferencePhotometric
+from sparse3d.kernels.reference.step import ReferenceSplatStep
 from sparse3d.records.scene import Scene
 from sparse3d.splats import PARAMETER_NAMES, Splats
 
@@ -80,10 +81,10 @@ def run(
     if splats is None:
         splats = bench_splats(_points(scene, cfg.seed, workdir), cfg.splats, cfg.sh_degree, cfg.seed)
     clock = _Clock()
-    workspace = StepWorkspace(cfg.threads, stage=clock)
+    step_on, loss_of = CpuSplatStep(cfg.threads, stage=clock), CpuPhotometric(stage=clock)
     gflops, copy = cpu.module().calibrate_gflops(), cpu.module().calibrate_copy_gbytes()
     views = [_view(scene, i, splats, cfg) for i in scene.train]
-    counts = _count_pairs(workspace, splats, views)
+    counts = _count_pairs(splats, views)
 
     params = dict(splats.clone().named())
     adam = AdamState.zeros(params)
@@ -92,29 +93,29 @@ def run(
     clock.seconds = dict.fromkeys(STAGES, 0.0)
     total = 0.0
     for step in range(cfg.warmup + cfg.steps):
-        pose, intrinsics, target, settings = views[step % len(views)]
+        view, target, settings = views[step % len(views)]
         if step == cfg.warmup:
             clock.seconds = dict.fromkeys(STAGES, 0.0)
         began = time.perf_counter()
         clock.start()
-        workspace.render(params, pose, intrinsics, background, settings)
-        workspace.photometric(target, None, 0.2)
-        workspace.backward_adam(params, adam, hyper)
+        rendering = step_on.render(params, view, background, settings)
+        found = loss_of(rendering.image, target, None, 0.2)
+        step_on.backward_adam(params, adam, hyper, OutputGradients(found.v_image))
         if step >= cfg.warmup:
             total += time.perf_counter() - began
     result: dict[str, Any] = {
         "splats": splats.num_splats,
-        "width": views[0][3].width,
-        "height": views[0][3].height,
-        "sh_degree": views[0][3].sh_degree,
+        "width": views[0][2].width,
+        "height": views[0][2].height,
+        "sh_degree": views[0][2].sh_degree,
         "views": len(views),
         "simd": cpu.level(),
         "threads": cpu.module().num_threads(),
         "step_ms": 1e3 * total / cfg.steps,
         "stages_ms": {name: 1e3 * s / cfg.steps for name, s in clock.seconds.items()},
         **counts,
-        "render_fps": _frames_per_second(workspace, splats, views, cfg.steps),
-        "workspace_mb": workspace.nbytes() / 1e6,
+        "render_fps": _frames_per_second(step_on, splats, views, cfg.steps),
+        "workspace_mb": (step_on.nbytes() + loss_of.nbytes()) / 1e6,
         "gflops": gflops,
         "copy_gbytes_s": copy,
         "load": load,
@@ -140,20 +141,18 @@ def _view(scene: Scene, index: int, splats: Splats, cfg: StepBenchConfig):
     settings = RasterSettings(
         camera.width, camera.height, min(cfg.sh_degree, splats.sh_degree), antialias=splats.antialias
     )
-    pose = torch.from_numpy(camera.cam_from_world.astype(np.float32))
-    intrinsics = torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32)
-    return pose, intrinsics, scene.images[index], settings
+    return view_of(camera), scene.images[index], settings
 
 
-def _count_pairs(workspace: StepWorkspace, splats: Splats, views: list) -> dict[str, float]:
+def _count_pairs(splats: Splats, views: list) -> dict[str, float]:
     """Means a view of what a step has to do, counted in a slower pass of the same kernel."""
     params = [dict(splats.named())[name] for name in PARAMETER_NAMES]
     visible = pairs = inside = blended = 0
-    for pose, intrinsics, _, settings in views:
+    for view, _, settings in views:
         tiles = -(-settings.width // 16) * -(-settings.height // 16)
         counts = torch.zeros(2 * tiles * 8, dtype=torch.uint8)
         rasterizer = Rasterizer(Arena())
-        done = rasterizer.forward(params, pose, intrinsics, torch.zeros(3), settings, count_pixels=counts)
+        done = rasterizer.forward(params, view, torch.zeros(3), settings, count_pixels=counts)
         table = counts.view(torch.int64).view(-1, 2).numpy().sum(axis=0)
         visible, pairs = visible + done.visible, pairs + done.num_pairs
         inside, blended = inside + int(table[0]), blended + int(table[1])
@@ -161,25 +160,25 @@ def _count_pairs(workspace: StepWorkspace, splats: Splats, views: list) -> dict[
     return {"visible": visible / n, "pairs": pairs / n, "pixel_pairs": inside / n, "pixel_pairs_blended": blended / n}
 
 
-def _frames_per_second(workspace: StepWorkspace, splats: Splats, views: list, frames: int) -> float:
+def _frames_per_second(step_on: CpuSplatStep, splats: Splats, views: list, frames: int) -> float:
     params, background = dict(splats.named()), torch.zeros(3)
     began = time.perf_counter()
     for i in range(frames):
-        pose, intrinsics, _, settings = views[i % len(views)]
-        workspace.render(params, pose, intrinsics, background, settings)
+        view, _, settings = views[i % len(views)]
+        step_on.render(params, view, background, settings)
     return frames / (time.perf_counter() - began)
 
 
 def _reference_ms(splats: Splats, view: tuple, hyper: AdamHyper) -> float:
     """One step of the plain-torch reference on the same view."""
-    pose, intrinsics, target, settings = view
+    camera, target, settings = view
     params = dict(splats.clone().named())
     adam = AdamState.zeros(params)
-    step = ReferenceStep()
+    step, loss_of = ReferenceSplatStep(), ReferencePhotometric()
     began = time.perf_counter()
-    step.render(params, pose, intrinsics, torch.zeros(3), settings)
-    step.photometric(target, None, 0.2)
-    step.backward_adam(params, adam, hyper)
+    rendering = step.render(params, camera, torch.zeros(3), settings)
+    found = loss_of(rendering.image, target, None, 0.2)
+    step.backward_adam(params, adam, hyper, OutputGradients(found.v_image))
     return 1e3 * (time.perf_counter() - began)
 
 

@@ -7,7 +7,7 @@ pixels, so a test allows a few outliers; a broken kernel has thousands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -15,9 +15,8 @@ from torch import Tensor
 
 from sparse3d import kernels
 from sparse3d.kernels import cpu, reference
-from sparse3d.kernels.cpu.step import StepWorkspace
-from sparse3d.kernels.records import AdamHyper, AdamState, RasterSettings
-from sparse3d.kernels.reference.step import ReferenceStep
+from sparse3d.kernels.records import AdamHyper, AdamState, OutputGradients, RasterSettings, View
+from sparse3d.kernels.step import photometric, splat_step
 from sparse3d.splats import PARAMETER_NAMES
 
 _SETTINGS = RasterSettings(45, 37, sh_degree=3, depth=True)
@@ -118,33 +117,32 @@ def _loss() -> tuple[float, str]:
 
 
 def _step() -> tuple[float, str]:
-    rows = []
-    for step, dtype in ((StepWorkspace(1), torch.float32), (ReferenceStep(), torch.float32)):
-        rows.append(_after_one_step(step, dtype))
+    rows = [_after_one_step(backend, 1) for backend in ("cpu", "reference")]
     before = _scene(torch.float32)
     moved = [{name: row[name] - before[name] for name in PARAMETER_NAMES} for row in rows]
     return _worst_relative(*moved, limit=0.02)
 
 
 def _threads() -> tuple[float, str]:
-    first = _after_one_step(StepWorkspace(1), torch.float32)
+    first = _after_one_step("cpu", 1)
     for count in (2, 3):
-        other = _after_one_step(StepWorkspace(count), torch.float32)
+        other = _after_one_step("cpu", count)
         different = [name for name in PARAMETER_NAMES if not torch.equal(first[name], other[name])]
         if different:
             return float("nan"), f"{count} threads give other bits in {', '.join(different)}"
     return 0.0, ""
 
 
-def _after_one_step(step: StepWorkspace | ReferenceStep, dtype: torch.dtype) -> dict[str, Tensor]:
-    params = _scene(dtype)
-    pose, intrinsics, background = _camera(dtype)
+def _after_one_step(backend: str, threads: int) -> dict[str, Tensor]:
+    params = _scene(torch.float32)
+    pose, intrinsics, background = _camera(torch.float32)
+    step, view = splat_step(backend, threads), View(_SETTINGS.width, _SETTINGS.height, pose, intrinsics)
     # A large eps keeps the step proportional to the gradient: with the usual 1e-15 the first step of Adam is the
     # gradient's sign, and rounding decides it where the gradient is nearly zero.
     hyper = AdamHyper(lr=dict.fromkeys(PARAMETER_NAMES, 1e-2), eps=1.0)
-    step.render(params, pose, intrinsics, background, _SETTINGS)
-    step.photometric(_target(dtype), None, 0.2)
-    step.backward_adam(params, AdamState.zeros(params), hyper)
+    rendering = step.render(params, view, background, _SETTINGS)
+    found = photometric(backend)(rendering.image, _target(torch.float32), None, 0.2)
+    step.backward_adam(params, AdamState.zeros(params), hyper, OutputGradients(found.v_image))
     return params
 
 
@@ -154,7 +152,7 @@ def _share_off(found: Tensor, expected: Tensor) -> float:
 
 
 def _worst_relative(
-    found: dict[str, Tensor | None], expected: dict[str, Tensor | None], *, limit: float
+    found: Mapping[str, Tensor | None], expected: Mapping[str, Tensor | None], *, limit: float
 ) -> tuple[float, str]:
     """Largest |found - expected| / |expected| over the tensors, as norms."""
     worst, where = 0.0, ""

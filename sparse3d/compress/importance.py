@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.camera import Camera
-from sparse3d.compress.observe import picture, random_signs
 from sparse3d.conventions import ALPHA_MIN
 from sparse3d.errors import UsageError
+from sparse3d.render.probe import OpacityProbe, Seeing, random_signs
 from sparse3d.splats import Splats
 
-# Below the clamp of alpha at 0.99, where the kernels give no gradient to opacity.
-_OPAQUE_LOGIT = 4.18
 # Added to the Fisher information's diagonal, relative to its mean: keeps the determinant of the unseen finite.
 _RIDGE = 1e-6
 
@@ -45,64 +43,74 @@ class Importance:
         return Importance(self.weight[index], self.peak[index], self.hits[index], self.sensitivity[index], fisher)
 
 
+@dataclass(frozen=True)
+class Measuring:
+    """How importance is measured. background [3]: what shows behind the splats (None: black). probes: random signs a
+    view, fisher: also that field. backend: None chooses by the device. progress(fraction): called after each view."""
+
+    background: Tensor | None = None
+    probes: int = 4
+    fisher: bool = False
+    seed: int = 0
+    backend: str | None = None
+    progress: Callable[[float], None] | None = None
+
+
 def importance(
     splats: Splats,
     cameras: Sequence[Camera],
+    how: Measuring | None = None,
     *,
     masks: Sequence[Tensor | None] | None = None,
-    background: Tensor | None = None,
-    probes: int = 4,
-    fisher: bool = False,
-    seed: int = 0,
-    backend: str | None = None,
-    progress: Callable[[float], None] | None = None,
 ) -> Importance:
     """Importance of `splats` in the pictures of `cameras`.
 
-    A pixel's colour is affine in each splat's alpha, so without the splat it changes by D = alpha dC/dalpha, a gradient
-    to opacity; the sum of D^2 is the mean of squared sums over `probes` random signs a view (`compress.observe`), with
-    a relative deviation of sqrt(2 / (probes * views)) at most. Opacities count as 0.985 at most. masks: [H,W] in 0..1
-    by camera, of what counts in sensitivity and fisher. background [3]: what shows behind the splats (black). The same
-    bits for any number of threads.
-    Raises UsageError without a camera.
+    The sum of D^2, D being the picture's change without a splat, is the mean of squared sums over random signs
+    (`render.probe`), with a relative deviation of sqrt(2 / (probes * views)) at most. masks: [H,W] in 0..1 by camera,
+    of what counts in sensitivity and fisher. The same bits for any number of threads. Raises UsageError without a
+    camera.
     """
     if not cameras:
         raise UsageError("the importance of splats was asked for without a camera; give at least one view")
-    count = splats.num_splats
-    logits = splats.logit_opacities.detach().clamp(max=_OPAQUE_LOGIT)
-    leaves = [logits.requires_grad_()]
-    shown = replace(splats, logit_opacities=logits)
-    if fisher:
-        means, scales = (t.detach().clone().requires_grad_() for t in (splats.means, splats.log_scales))
-        leaves += [means, scales]
-        shown = replace(shown, means=means, log_scales=scales)
-    # numpy: torch's sigmoid gives other bits at the end of each thread's share.
-    transparency = torch.from_numpy(1.0 / (1.0 + np.exp(logits.detach().numpy().astype(np.float64)))).float()
-    weight, peak, sensitivity = torch.zeros(count), torch.zeros(count), torch.zeros(count)
-    hits = torch.zeros(count, dtype=torch.int32)
-    information = np.zeros((count, 21 if fisher else 0), np.float32)
-    generator = torch.Generator().manual_seed(seed)
+    how = how or Measuring()
+    sums = _Sums(splats, how)
+    generator = torch.Generator().manual_seed(how.seed)
     for number, camera in enumerate(cameras):
-        seen = picture(shown, camera, background=background, stats=True, backend=backend)
-        weight += seen.weight_sum[0].detach()
+        sums.add(camera, None if masks is None else masks[number], generator)
+        if how.progress is not None:
+            how.progress((number + 1) / len(cameras))
+    return sums.result()
+
+
+class _Sums:
+    """Running sums over views."""
+
+    def __init__(self, splats: Splats, how: Measuring) -> None:
+        self._how, self._probe = how, OpacityProbe(splats, shape=how.fisher)
+        self._weight, self._peak, self._sensitivity = (torch.zeros_like(splats.logit_opacities) for _ in range(3))
+        self._hits = torch.zeros_like(splats.logit_opacities, dtype=torch.int32)
+        self._information = np.zeros((splats.num_splats, 21 if how.fisher else 0), np.float32)
+
+    def add(self, camera: Camera, mask: Tensor | None, generator: torch.Generator) -> None:
+        how = self._how
+        seen = self._probe.look(camera, Seeing(how.background, stats=True, backend=how.backend))
+        self._weight += seen.weight_sum[0].detach()
         view_peak = seen.weight_max[0].detach()
-        peak = torch.maximum(peak, view_peak)
-        hits += view_peak >= ALPHA_MIN
-        mask = None if masks is None else masks[number]
-        for _ in range(probes if seen.image.requires_grad else 0):
+        self._peak = torch.maximum(self._peak, view_peak)
+        self._hits += view_peak >= ALPHA_MIN
+        for _ in range(how.probes if seen.image.requires_grad else 0):
             signs = random_signs(camera.height, camera.width, generator)
             if mask is not None:
                 signs *= mask.sqrt()[..., None]
-            v_logit, *v_shape = torch.autograd.grad(seen.image, leaves, signs[None], retain_graph=True)
-            change = v_logit / transparency
-            sensitivity += change * change
-            if fisher:
-                _add_outer(information, *(v.numpy() for v in v_shape))
-        if progress is not None:
-            progress((number + 1) / len(cameras))
-    sensitivity /= max(probes, 1)
-    determinant = torch.from_numpy(_log_determinants(information / max(probes, 1))) if fisher else None
-    return Importance(weight, peak, hits, sensitivity, determinant)
+            change, *v_shape = self._probe.changes(seen, signs)
+            self._sensitivity += change * change
+            if how.fisher:
+                _add_outer(self._information, *(v.numpy() for v in v_shape))
+
+    def result(self) -> Importance:
+        probes = max(self._how.probes, 1)
+        fisher = torch.from_numpy(_log_determinants(self._information / probes)) if self._how.fisher else None
+        return Importance(self._weight, self._peak, self._hits, self._sensitivity / probes, fisher)
 
 
 def _add_outer(total: NDArray[np.float32], v_means: NDArray[np.float32], v_scales: NDArray[np.float32]) -> None:

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from sparse3d.camera import Camera
-from sparse3d.compress.observe import picture
 from sparse3d.compress.prune import finite_rows
 from sparse3d.errors import DataError
+from sparse3d.render.probe import Seeing, picture
 from sparse3d.splats import Splats
 
 Floats = NDArray[np.float64]
@@ -112,7 +112,7 @@ def _looking(eye: Floats, target: Floats, side_px: int) -> Camera:
 def _quality(splats: Splats, camera: Camera, distance: float, backend: str | None) -> float:
     """0..1: the share of the picture that is filled by what is not right before the camera."""
     with torch.no_grad():
-        seen = picture(splats, camera, depth=True, backend=backend)
+        seen = picture(splats, camera, Seeing(depth=True, backend=backend))
     free = (seen.alpha[0] > 0.5) & (seen.median_depth[0] > 0.25 * distance)
     return float(free.sum()) / free.numel()
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from sparse3d.camera import Camera
-from sparse3d.compress.observe import weight_squares
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import UsageError
 from sparse3d.formulas.harmonics import sh_basis
+from sparse3d.render.probe import weight_squares
 from sparse3d.splats import Splats, num_sh_rest
 
 

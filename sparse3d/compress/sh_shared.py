@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from sparse3d.camera import Camera
-from sparse3d.compress.observe import weight_squares
 from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import UsageError
 from sparse3d.formulas.harmonics import sh_basis
+from sparse3d.render.probe import weight_squares
 from sparse3d.splats import Splats
 
 # Of the mean diagonal of A, added to it: what no view sees should be small rather than anything.

@@ -15,7 +15,7 @@ C2 = 0.03**2
 
 def gaussian_window(dtype: torch.dtype = torch.float64) -> Tensor:
     """[11] weights that sum to 1, computed in float64 and rounded once."""
-    offset = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
+    offset = torch.arange(WINDOW, dtype=torch.float64, device="cpu") - WINDOW // 2
     weights = torch.exp(-(offset**2) / (2 * SIGMA**2))
     return (weights / weights.sum()).to(dtype)
 

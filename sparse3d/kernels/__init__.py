@@ -57,9 +57,9 @@ def rasterize(
         from sparse3d.kernels import reference
 
         return reference.rasterize(*parameters, cam_from_world, intrinsics, background, settings)
-    from sparse3d.kernels.cpu import ops
+    from sparse3d.kernels.cpu import rasterize as op
 
-    return ops.rasterize([p.contiguous() for p in parameters], cam_from_world, intrinsics, background, settings)
+    return op.rasterize([p.contiguous() for p in parameters], cam_from_world, intrinsics, background, settings)
 
 
 def l1_ssim_loss(
@@ -74,13 +74,13 @@ def l1_ssim_loss(
         from sparse3d.kernels import reference
 
         return reference.l1_ssim_loss(image, target, mask, ssim_weight)
-    from sparse3d.kernels.cpu import ops
+    from sparse3d.kernels.cpu import photometric as op
 
-    return ops.l1_ssim_loss(image, target, mask, ssim_weight)
+    return op.l1_ssim_loss(image, target, mask, ssim_weight)
 
 
 def image_statistics(image: Tensor, target: Tensor, mask: Tensor | None = None) -> tuple[float, float, float]:
     """Mean |x - y|, mean SSIM and mean squared error of two images [H,W,3], on the CPU kernels."""
-    from sparse3d.kernels.cpu import ops
+    from sparse3d.kernels.cpu import photometric as op
 
-    return ops.image_statistics(image, target, mask)
+    return op.image_statistics(image, target, mask)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into the rasteriser beside tensors, and what comes out: shared by the reference and every back end."""
+"""The records that cross the border to the kernels, the same for every back end."""
 
 from __future__ import annotations
 
@@ -56,6 +56,59 @@ class Rasterization(NamedTuple):
     weight_max: Tensor
 
 
+@dataclass(frozen=True)
+class View:
+    """A camera as tensors: size in px, cam_from_world [4,4], intrinsics [4] fx fy cx cy in px, float32."""
+
+    width: int
+    height: int
+    cam_from_world: Tensor
+    intrinsics: Tensor
+
+
+def view_of(camera: Camera, device: torch.device | str = "cpu") -> View:
+    return View(
+        camera.width,
+        camera.height,
+        torch.from_numpy(camera.cam_from_world.astype(np.float32)).to(device),
+        torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32, device=device),
+    )
+
+
+def with_pose(view: View, cam_from_world: Tensor) -> View:
+    return replace(view, cam_from_world=cam_from_world)
+
+
+@dataclass
+class OutputGradients:
+    """Gradients of the loss to the outputs of one rendering; None is zero. Training terms add to them.
+
+    image [H,W,3], alpha [H,W], depth [H,W] (the depth that is not divided by alpha).
+    """
+
+    image: Tensor | None = None
+    alpha: Tensor | None = None
+    depth: Tensor | None = None
+
+    def add(self, *, image: Tensor | None = None, alpha: Tensor | None = None, depth: Tensor | None = None) -> None:
+        for name, value in (("image", image), ("alpha", alpha), ("depth", depth)):
+            if value is not None:
+                before = getattr(self, name)
+                setattr(self, name, value if before is None else before + value)
+
+
+@dataclass(frozen=True)
+class PhotometricLoss:
+    """L1 and SSIM of two images: means over (mask-weighted) pixels, and the gradient v_image [H,W,3] of `loss` to the
+    first image, a buffer that the next call reuses."""
+
+    loss: float
+    l1: float
+    ssim: float
+    squared_error: float
+    v_image: Tensor
+
+
 @dataclass
 class AdamState:
     """First and second moments, one tensor a parameter and shaped like it, and the number of steps done."""
@@ -101,41 +154,20 @@ class DensityStats:
     radius_max: Tensor
 
     @classmethod
-    def zeros(cls, count: int) -> DensityStats:
-        return cls(*(torch.zeros(count) for _ in range(6)))
+    def zeros(cls, count: int, device: torch.device | str = "cpu") -> DensityStats:
+        return cls(*(torch.zeros(count, device=device) for _ in range(6)))
 
     def tensors(self) -> list[Tensor]:
         return [self.grad_abs, self.grad, self.visible, self.weight_sum, self.weight_max, self.radius_max]
 
-
-@dataclass
-class PhotometricLoss:
-    """Numbers of the last photometric call: means over (mask-weighted) pixels."""
-
-    loss: float = 0.0
-    l1: float = 0.0
-    ssim: float = 0.0
-    squared_error: float = 0.0
+    def select(self, rows: Tensor) -> DensityStats:
+        """The sums of the splats at `rows`."""
+        return DensityStats(*(tensor[rows] for tensor in self.tensors()))
 
 
-@dataclass(frozen=True)
-class View:
-    """One camera at one image scale: cam_from_world [4,4], intrinsics [4] fx fy cx cy in px, float32."""
+class SplatGradients(NamedTuple):
+    """Of one view: to the splats' raw parameters by name, and [3,4] to cam_from_world's [R | t], its entries taken as
+    independent. None where it was not asked for."""
 
-    width: int
-    height: int
-    cam_from_world: Tensor
-    intrinsics: Tensor
-
-
-def view_of(camera: Camera) -> View:
-    return View(
-        camera.width,
-        camera.height,
-        torch.from_numpy(camera.cam_from_world.astype(np.float32)),
-        torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32),
-    )
-
-
-def with_pose(view: View, cam_from_world: Tensor) -> View:
-    return replace(view, cam_from_world=cam_from_world)
+    params: dict[str, Tensor] | None
+    camera: Tensor | None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training step on splats: what every back end offers."""
+"""One training step: what every back end offers, and which one runs. Without autograd between the calls."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from typing import Protocol
 
 from torch import Tensor
 
-from sparse3d.kernels.records import AdamHyper, AdamState, DensityStats, RasterSettings
+from sparse3d.errors import BackendError
+from sparse3d.kernels.records import (
+    AdamHyper,
+    AdamState,
+    DensityStats,
+    OutputGradients,
+    PhotometricLoss,
+    RasterSettings,
+    SplatGradients,
+    View,
+)
 
 
 class StepRendering(Protocol):
-    """One view: image [H,W,3] over the background, alpha [H,W], depth [H,W] (not divided by alpha; None unless
-    settings.depth). May be views of buffers: valid until the next render."""
+    """One view: image [H,W,3] over the background, alpha [H,W], depth [H,W] (not divided by alpha; None unless it was
+    asked for). May be views of buffers: valid until the next render."""
 
     @property
     def image(self) -> Tensor: ...
@@ -25,37 +35,27 @@ class StepRendering(Protocol):
     def depth(self) -> Tensor | None: ...
 
 
-class LossNumbers(Protocol):
-    """Of the last photometric call; squared_error is the mean over kept pixels and channels."""
+class Photometric(Protocol):
+    """The loss of 3DGS on images, whatever rendered them."""
 
-    @property
-    def loss(self) -> float: ...
-
-    @property
-    def squared_error(self) -> float: ...
+    def __call__(self, image: Tensor, target: Tensor, mask: Tensor | None, ssim_weight: float) -> PhotometricLoss:
+        """Of image [H,W,3] to target [H,W,3], where mask [H,W] in 0..1 counts (all, if None)."""
+        ...
 
 
-class TrainingStep(Protocol):
-    """The three calls of a step, in this order. `params`: raw splats by name, contiguous float32, changed in place."""
-
-    v_image: Tensor | None
-
-    @property
-    def last(self) -> LossNumbers: ...
+class SplatStep(Protocol):
+    """A view of splats forwards, then backwards. `params`: raw splats by name, contiguous float32."""
 
     def render(
-        self,
-        params: Mapping[str, Tensor],
-        cam_from_world: Tensor,
-        intrinsics: Tensor,
-        background: Tensor,
-        settings: RasterSettings,
-    ) -> StepRendering: ...
+        self, params: Mapping[str, Tensor], view: View, background: Tensor, settings: RasterSettings
+    ) -> StepRendering:
+        """The view over `background` [3]."""
+        ...
 
-    def photometric(
-        self, target: Tensor, mask: Tensor | None, ssim_weight: float, image: Tensor | None = None
-    ) -> float:
-        """Loss of the last rendering, or of `image`, what was made of it; fills `v_image` [H,W,3]."""
+    def backward(
+        self, params: Mapping[str, Tensor], gradients: OutputGradients, *, splats: bool = True, camera: bool = False
+    ) -> SplatGradients:
+        """What arrives at the parameters of the last rendering, and at its camera; nothing is updated."""
         ...
 
     def backward_adam(
@@ -63,28 +63,48 @@ class TrainingStep(Protocol):
         params: Mapping[str, Tensor],
         adam: AdamState,
         hyper: AdamHyper,
+        gradients: OutputGradients,
         *,
-        v_image: Tensor | None = None,
-        v_alpha: Tensor | None = None,
-        v_depth: Tensor | None = None,
         stats: DensityStats | None = None,
-        camera_grad: bool = False,
+        camera: bool = False,
         at: Mapping[str, Tensor] | None = None,
     ) -> Tensor | None:
-        """Updates splats and moments; returns the gradient [3,4] to cam_from_world's [R | t] where asked for.
+        """Updates, in place, parameters and moments of the splats that the last rendering saw; adam.step grows by one.
+        Returns the gradient [3,4] to cam_from_world's [R | t] where `camera`.
 
-        at: the parameters whose gradient is taken, `params` unless given; the update is of `params` all the same
-        (straight-through). They may have other logit_opacities than were rendered: an opacity shown counts as a
-        constant times theirs, also where it was clamped.
+        stats: density statistics to add to. at: the parameters whose gradient is taken, `params` unless given; the
+        update is of `params` all the same (straight-through). They may have other logit_opacities than were rendered:
+        an opacity shown counts as a constant times theirs, also where it was clamped.
         """
         ...
 
 
-def make_step(backend: str, threads: int) -> tuple[TrainingStep, str]:
-    """The step of a back end and the name it runs under. Raises BackendError where it is missing."""
-    from sparse3d.kernels.cpu.step import StepWorkspace
-    from sparse3d.kernels.reference.step import ReferenceStep
-
+def backend_name(backend: str) -> str:
+    """The back end that "auto" or a name means. Raises BackendError where it is missing."""
+    if backend in ("auto", "cpu"):
+        return "cpu"
     if backend == "reference":
-        return ReferenceStep(), "reference"
-    return StepWorkspace(threads), "cpu"
+        return "reference"
+    raise BackendError(f"no back end {backend!r} for training (there are: cpu, reference)")
+
+
+def splat_step(backend: str, threads: int = 0) -> SplatStep:
+    """The step on splats of a back end; threads: of the CPU kernels (0: one a core)."""
+    if backend_name(backend) == "reference":
+        from sparse3d.kernels.reference.step import ReferenceSplatStep
+
+        return ReferenceSplatStep()
+    from sparse3d.kernels.cpu.step import CpuSplatStep
+
+    return CpuSplatStep(threads)
+
+
+def photometric(backend: str) -> Photometric:
+    """The photometric loss of a back end."""
+    if backend_name(backend) == "reference":
+        from sparse3d.kernels.reference.photometric import ReferencePhotometric
+
+        return ReferencePhotometric()
+    from sparse3d.kernels.cpu.photometric import CpuPhotometric
+
+    return CpuPhotometric()

@@ -60,7 +60,7 @@ class Lpips:
 
     def _features(self, image: Tensor) -> list[Tensor]:
         x = image.float().permute(2, 0, 1)[None] * 2 - 1
-        x = (x - torch.tensor(_SHIFT).reshape(1, 3, 1, 1)) / torch.tensor(_SCALE).reshape(1, 3, 1, 1)
+        x = (x - x.new_tensor(_SHIFT).reshape(1, 3, 1, 1)) / x.new_tensor(_SCALE).reshape(1, 3, 1, 1)
         out = []
         for index, block in enumerate(_BLOCKS):
             if index:

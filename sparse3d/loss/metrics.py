@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good a picture is: PSNR and SSIM as DESIGN.md section 4 defines them, the same for training, eval and bench."""
+"""How good a picture is: PSNR and SSIM as DESIGN.md ("What the numbers mean") defines them.
+
+They are the same for training, eval and bench."""
 
 from __future__ import annotations
 

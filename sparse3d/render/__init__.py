@@ -76,7 +76,9 @@ def _render_group(splats: Splats, cameras: list[Camera], options: RenderOptions)
         near=options.near,
         depth=options.depth,
     )
-    out = rasterize_views(splats, cameras, background_tensor(options.background), settings, options.backend)
+    out = rasterize_views(
+        splats, cameras, background_tensor(options.background, splats.means.device), settings, options.backend
+    )
     weight = torch.where(out.alpha > 0, out.alpha, torch.ones_like(out.alpha))
     depth = out.depth / weight
     return [Rendering(out.image[i], out.alpha[i], depth[i], out.median_depth[i]) for i in range(len(cameras))]
@@ -87,8 +89,9 @@ def rasterize_views(
 ) -> Rasterization:
     """Views of cameras of the size in `settings` over `background` [3]; autograd reaches the splats' tensors that ask
     for it."""
-    poses = torch.from_numpy(np.stack([camera.cam_from_world for camera in cameras]).astype(np.float32))
-    intrinsics = torch.tensor([[c.fx, c.fy, c.cx, c.cy] for c in cameras], dtype=torch.float32)
+    device = splats.means.device
+    poses = torch.from_numpy(np.stack([camera.cam_from_world for camera in cameras]).astype(np.float32)).to(device)
+    intrinsics = torch.tensor([[c.fx, c.fy, c.cx, c.cy] for c in cameras], dtype=torch.float32, device=device)
     return rasterize(
         splats.means,
         splats.quats_wxyz,
@@ -104,10 +107,10 @@ def rasterize_views(
     )
 
 
-def background_tensor(background: str | Sequence[float]) -> Tensor:
+def background_tensor(background: str | Sequence[float], device: torch.device | str = "cpu") -> Tensor:
     """[3] float32 of a colour by name or value."""
     if isinstance(background, str):
         if background not in _NAMED:
             raise UsageError(f"unknown background {background!r}; give {' or '.join(_NAMED)} or three numbers in 0..1")
         background = _NAMED[background]
-    return torch.tensor([float(value) for value in background], dtype=torch.float32)
+    return torch.tensor([float(value) for value in background], dtype=torch.float32, device=device)

@@ -58,12 +58,13 @@ def main(words: Sequence[str]) -> int:
         raise UsageError("bench step: --splats and --steps must be 1 or more, --warmup 0 or more, --sh 0 to 4")
     from sparse3d import formats
     from sparse3d.bench import step
+    from sparse3d.runs.finished import splat_file
 
     cfg = step.StepBenchConfig(
         splats=args.splats, sh_degree=args.sh, steps=args.steps, warmup=args.warmup, threads=args.threads,
         seed=args.seed, reference=not args.no_reference,
     )  # fmt: skip
-    splats = None if args.run is None else formats.read(args.run / "splat.ply" if args.run.is_dir() else args.run)
+    splats = None if args.run is None else formats.read(splat_file(args.run))
     scene = _load(args)
     try:
         result = {"scene": str(scene.root), **step.run(scene, cfg, splats=splats)}

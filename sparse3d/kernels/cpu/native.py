@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU kernels: which build of them runs here, and the stages of one view's rasterisation as calls into it.
-
-`Rasterizer` runs the stages on buffers from an arena. The public op gives it a fresh arena each call; the trainer's
-StepWorkspace gives it a persistent one. Both run the same code, so they give the same bits.
-"""
+"""Which build of the CPU kernels runs here."""
 
 from __future__ import annotations
 

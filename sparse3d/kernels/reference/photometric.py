@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.formulas.ssim import ssim_map
+from sparse3d.kernels.records import PhotometricLoss
 
 
 def psnr(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -35,3 +36,21 @@ def l1_ssim_loss(image: Tensor, target: Tensor, mask: Tensor | None, ssim_weight
     l1 = (weight * (image - target).abs()).sum() / (3 * kept)
     dissimilarity = 1 - (weight * ssim_map(image, target)).sum() / (3 * kept)
     return (1 - ssim_weight) * l1 + ssim_weight * dissimilarity
+
+
+class ReferencePhotometric:
+    """`kernels.step.Photometric`, the oracle of tests."""
+
+    def __call__(self, image: Tensor, target: Tensor, mask: Tensor | None, ssim_weight: float) -> PhotometricLoss:
+        leaf = image.detach().clone().requires_grad_()
+        loss = l1_ssim_loss(leaf, target, mask, ssim_weight)
+        (v_image,) = torch.autograd.grad(loss, leaf)
+        with torch.no_grad():
+            weight = torch.ones_like(leaf[..., :1]) if mask is None else mask[..., None]
+            kept = (3 * weight.sum()).clamp(min=1e-12)
+            shown, wanted = leaf * weight, target * weight
+            l1 = (weight * (shown - wanted).abs()).sum() / kept
+            ssim = (weight * ssim_map(shown, wanted)).sum() / kept
+            error = (leaf - target) ** 2
+            mean = error.mean() if mask is None else (error * weight).sum() / kept
+        return PhotometricLoss(float(loss.detach()), float(l1), float(ssim), float(mean), v_image)

@@ -53,18 +53,10 @@ def project(
     rotation, translation = cam_from_world[:3, :3], cam_from_world[:3, 3]
     fx, fy, cx, cy = intrinsics.unbind()
     means = params["means"]
-    x, y, z = _transform(means, rotation, translation).unbind(-1)
+    points_cam = _transform(means, rotation, translation)
+    x, y, z = points_cam.unbind(-1)
     means2d = torch.stack([fx * x / z + cx, fy * y / z + cy], dim=-1)
-
-    # gsplat's asymmetric form of the 3DGS clamp: the margin is added to the image's own edges, which respects the
-    # principal point. Equals 1.3 x the field of view when the point is central.
-    margin_x = (FOV_CLAMP - 1) * 0.5 * settings.width / fx
-    margin_y = (FOV_CLAMP - 1) * 0.5 * settings.height / fy
-    slope_x = torch.clamp(x / z, min=-(cx / fx + margin_x), max=(settings.width - cx) / fx + margin_x)
-    slope_y = torch.clamp(y / z, min=-(cy / fy + margin_y), max=(settings.height - cy) / fy + margin_y)
-    # Rows of J W (equation 29 of EWA splatting); -fx * tx / z^2 with tx = z * slope_x.
-    jacobian_x = fx / z[:, None] * (rotation[0] - slope_x[:, None] * rotation[2])
-    jacobian_y = fy / z[:, None] * (rotation[1] - slope_y[:, None] * rotation[2])
+    jacobian_x, jacobian_y = _jacobian(points_cam, rotation, intrinsics, settings)
 
     # cov2d = (J W R S)(J W R S)^T: a product with its own transpose, so that rounding cannot make it indefinite.
     scales = params["log_scales"].exp()
@@ -91,14 +83,39 @@ def project(
         cov2d = torch.stack([xx, raw_xy, yy], dim=-1)
         extent = 2 * torch.log(opacities / ALPHA_MIN)
         half_sizes = torch.sqrt(cov2d[:, ::2] * extent[:, None])
-        low, high = means2d - half_sizes, means2d + half_sizes
-        visible = (z >= settings.near) & (opacities >= ALPHA_MIN) & (det > 0)
-        visible &= (
-            (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] <= settings.width) & (low[:, 1] <= settings.height)
-        )
-        everything = torch.cat([means2d, z[:, None], cov2d, conics, opacities[:, None], colors, half_sizes], dim=1)
-        visible &= torch.isfinite(everything).all(1)
-    return Projection(means2d, z, cov2d, conics, opacities, colors, half_sizes, visible)
+        seen = Projection(means2d, z, cov2d, conics, opacities, colors, half_sizes, det > 0)
+        visible = seen.visible & _on_picture(seen, settings)
+    return seen._replace(visible=visible)
+
+
+def _jacobian(
+    points_cam: Tensor, rotation: Tensor, intrinsics: Tensor, settings: RasterSettings
+) -> tuple[Tensor, Tensor]:
+    """Two rows [N,3] of J W (equation 29 of EWA splatting), at the slopes x/z and y/z kept near the field of view."""
+    x, y, z = points_cam.unbind(-1)
+    fx, fy, cx, cy = intrinsics.unbind()
+    # gsplat's asymmetric form of the 3DGS clamp: the margin is added to the image's own edges, which respects the
+    # principal point. Equals 1.3 x the field of view when the point is central.
+    margin_x = (FOV_CLAMP - 1) * 0.5 * settings.width / fx
+    margin_y = (FOV_CLAMP - 1) * 0.5 * settings.height / fy
+    slope_x = torch.clamp(x / z, min=-(cx / fx + margin_x), max=(settings.width - cx) / fx + margin_x)
+    slope_y = torch.clamp(y / z, min=-(cy / fy + margin_y), max=(settings.height - cy) / fy + margin_y)
+    # -fx * tx / z^2 with tx = z * slope_x.
+    jacobian_x = fx / z[:, None] * (rotation[0] - slope_x[:, None] * rotation[2])
+    jacobian_y = fy / z[:, None] * (rotation[1] - slope_y[:, None] * rotation[2])
+    return jacobian_x, jacobian_y
+
+
+def _on_picture(seen: Projection, settings: RasterSettings) -> Tensor:
+    """[N] bool: none of the other reasons to cull (see `project`)."""
+    low, high = seen.means2d - seen.half_sizes, seen.means2d + seen.half_sizes
+    visible = (seen.depths >= settings.near) & (seen.opacities >= ALPHA_MIN)
+    visible &= (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] <= settings.width) & (low[:, 1] <= settings.height)
+    columns = [
+        seen.means2d, seen.depths[:, None], seen.cov2d, seen.conics, seen.opacities[:, None], seen.colors,
+        seen.half_sizes,
+    ]  # fmt: skip
+    return visible & torch.isfinite(torch.cat(columns, dim=1)).all(1)
 
 
 def _transform(points: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ class Means2dGradients:
     """
 
     def __init__(self) -> None:
-        self.plain = torch.zeros(0)
-        self.absolute = torch.zeros(0)
+        self.plain = torch.zeros(0, device="cpu")
+        self.absolute = torch.zeros(0, device="cpu")
 
     def allocate(self, cameras: int, like: Tensor) -> None:
         self.plain = torch.zeros(cameras, like.shape[0], 2, dtype=like.dtype, device=like.device)

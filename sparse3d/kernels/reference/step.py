@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training step: render, loss, backward with Adam. What the trainer asks of it, and the plain-torch version.
-
-`ReferenceStep` is the reference back end and the oracle of tests; the CPU's is `kernels.workspace.StepWorkspace`.
-"""
+"""The training step on splats in plain torch with autograd: slow, exact, any size that fits memory."""
 
 from __future__ import annotations
 
@@ -15,8 +12,16 @@ from torch import Tensor
 
 from sparse3d.errors import DataError
 from sparse3d.kernels import reference
-from sparse3d.kernels.records import AdamHyper, AdamState, DensityStats, PhotometricLoss, Rasterization, RasterSettings
-from sparse3d.kernels.step import StepRendering
+from sparse3d.kernels.records import (
+    AdamHyper,
+    AdamState,
+    DensityStats,
+    OutputGradients,
+    Rasterization,
+    RasterSettings,
+    SplatGradients,
+    View,
+)
 from sparse3d.splats import PARAMETER_NAMES
 
 
@@ -26,90 +31,71 @@ class _Image(NamedTuple):
     depth: Tensor | None
 
 
-class ReferenceStep:
-    """The step in plain torch with autograd: slow, exact, any size that fits memory."""
+class ReferenceSplatStep:
+    """`kernels.step.SplatStep`, the oracle of tests."""
 
     def __init__(self) -> None:
-        self.v_image: Tensor | None = None
-        self.last = PhotometricLoss()
         self._leaves: dict[str, Tensor] = {}
         self._output: Rasterization | None = None
 
-    def render(
-        self,
-        params: Mapping[str, Tensor],
-        cam_from_world: Tensor,
-        intrinsics: Tensor,
-        background: Tensor,
-        settings: RasterSettings,
-    ) -> StepRendering:
+    def render(self, params: Mapping[str, Tensor], view: View, background: Tensor, settings: RasterSettings) -> _Image:
         self._leaves = {name: params[name].detach().clone().requires_grad_() for name in PARAMETER_NAMES}
-        self._pose = cam_from_world.detach().clone().requires_grad_()
+        self._pose = view.cam_from_world.detach().clone().requires_grad_()
         # The statistics come with the picture here; whether they are wanted is known only in the backward pass.
         self._settings = replace(settings, stats=True)
         self._gradients = reference.Means2dGradients()
         leaves = self._leaves
         output = reference.rasterize(
-            leaves["means"],
-            leaves["quats_wxyz"],
-            leaves["log_scales"],
-            leaves["logit_opacities"],
-            leaves["sh0"],
-            leaves["shN"],
-            self._pose[None],
-            intrinsics[None],
-            background[None],
-            self._settings,
+            leaves["means"], leaves["quats_wxyz"], leaves["log_scales"], leaves["logit_opacities"], leaves["sh0"],
+            leaves["shN"], self._pose[None], view.intrinsics[None], background[None], self._settings,
             means2d_gradients=self._gradients,
-        )
+        )  # fmt: skip
         self._output = output
         depth = output.depth[0].detach() if settings.depth else None
         return _Image(output.image[0].detach(), output.alpha[0].detach(), depth)
 
-    def photometric(
-        self, target: Tensor, mask: Tensor | None, ssim_weight: float, image: Tensor | None = None
-    ) -> float:
-        if self._output is None:
-            raise DataError("ReferenceStep: photometric needs a render before it")
-        leaf = (self._output.image[0] if image is None else image).detach().clone().requires_grad_()
-        loss = reference.l1_ssim_loss(leaf, target, mask, ssim_weight)
-        (self.v_image,) = torch.autograd.grad(loss, leaf)
-        error = (leaf.detach() - target) ** 2
-        mean = error.mean() if mask is None else (error * mask[..., None]).sum() / (3 * mask.sum()).clamp(min=1e-12)
-        self.last = PhotometricLoss(loss=float(loss.detach()), squared_error=float(mean))
-        return self.last.loss
+    def backward(
+        self, params: Mapping[str, Tensor], gradients: OutputGradients, *, splats: bool = True, camera: bool = False
+    ) -> SplatGradients:
+        del params
+        self._run("backward", gradients)
+        found = {
+            name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in self._leaves.items()
+        }
+        return SplatGradients(found if splats else None, self._camera_gradient() if camera else None)
 
     def backward_adam(
         self,
         params: Mapping[str, Tensor],
         adam: AdamState,
         hyper: AdamHyper,
+        gradients: OutputGradients,
         *,
-        v_image: Tensor | None = None,
-        v_alpha: Tensor | None = None,
-        v_depth: Tensor | None = None,
         stats: DensityStats | None = None,
-        camera_grad: bool = False,
+        camera: bool = False,
         at: Mapping[str, Tensor] | None = None,
     ) -> Tensor | None:
-        out = self._output
-        if out is None:
-            raise DataError("ReferenceStep: backward_adam needs a render before it")
-        pairs = [(out.image, self.v_image if v_image is None else v_image), (out.alpha, v_alpha), (out.depth, v_depth)]
-        pairs = [(tensor[0], v) for tensor, v in pairs if v is not None]
-        # Where no splat is visible the outputs have no graph, and no parameter a gradient.
-        pairs = [(tensor, v) for tensor, v in pairs if tensor.requires_grad]
-        if pairs:
-            torch.autograd.backward([tensor for tensor, _ in pairs], [v for _, v in pairs])
+        out = self._run("backward_adam", gradients)
         with torch.no_grad():
             self._update(params, params if at is None else at, adam, hyper, out.radii[0] > 0)
             if stats is not None:
                 self._count(stats, out)
-        pose_grad = self._pose.grad
-        self._output = None
-        if not camera_grad:
-            return None
-        return torch.zeros(3, 4) if pose_grad is None else pose_grad[:3]
+        return self._camera_gradient() if camera else None
+
+    def _run(self, call: str, gradients: OutputGradients) -> Rasterization:
+        """The backward pass of the last rendering, which is given up."""
+        out, self._output = self._output, None
+        if out is None:
+            raise DataError(f"{call} needs a render before it")
+        pairs = [(out.image, gradients.image), (out.alpha, gradients.alpha), (out.depth, gradients.depth)]
+        # Where no splat is visible the outputs have no graph, and no parameter a gradient.
+        wanted = [(tensor[0], v) for tensor, v in pairs if v is not None and tensor.requires_grad]
+        if wanted:
+            torch.autograd.backward([tensor for tensor, _ in wanted], [v for _, v in wanted])
+        return out
+
+    def _camera_gradient(self) -> Tensor:
+        return torch.zeros_like(self._pose[:3]) if self._pose.grad is None else self._pose.grad[:3]
 
     def _update(
         self,
@@ -143,7 +129,7 @@ class ReferenceStep:
             params[name][rows], adam.m[name][rows], adam.v[name][rows] = new, m, v
 
     def _count(self, stats: DensityStats, out: Rasterization) -> None:
-        half = torch.tensor([self._settings.width / 2, self._settings.height / 2])
+        half = out.image.new_tensor([self._settings.width / 2, self._settings.height / 2])
         visible = out.radii[0] > 0
         if self._gradients.plain.numel():
             stats.grad += (self._gradients.plain[0] * half).norm(dim=1)

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU rasteriser and photometric loss as torch custom operators with autograd."""
+"""The CPU rasteriser as a torch operator with autograd."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sparse3d.kernels import cpu
 from sparse3d.kernels.cpu.arena import FreshArena
-from sparse3d.kernels.cpu.checks import check_array, check_parameters, check_settings
+from sparse3d.kernels.cpu.native import module
 from sparse3d.kernels.cpu.stages import (
     RECORD_BYTES,
     RECORD_NUM_PAIRS,
@@ -18,24 +17,11 @@ from sparse3d.kernels.cpu.stages import (
     Rasterizer,
     sum_rows,
 )
-from sparse3d.kernels.records import Rasterization, RasterSettings
-
-_SETTINGS = "int width, int height, int sh_degree, bool antialias, float near, bool depth, bool stats"
+from sparse3d.kernels.records import OutputGradients, Rasterization, RasterSettings, View
 
 
-def _forward(
-    parameters: list[Tensor],
-    cam_from_world: Tensor,
-    intrinsics: Tensor,
-    background: Tensor,
-    settings: RasterSettings,
-) -> list[Tensor]:
-    check_parameters(parameters)
-    check_settings(settings, parameters[5].shape[1])
-    check_array("cam_from_world", cam_from_world, (4, 4))
-    check_array("intrinsics", intrinsics, (4,))
-    check_array("background", background, (3,))
-    done = Rasterizer(FreshArena()).forward(parameters, cam_from_world, intrinsics, background, settings)
+def _forward(parameters: list[Tensor], camera: View, background: Tensor, settings: RasterSettings) -> list[Tensor]:
+    done = Rasterizer(FreshArena()).forward(parameters, camera, background, settings)
     n, h, w = parameters[0].shape[0], settings.height, settings.width
     empty = torch.zeros(h, w)
     means2d, radii, weight_sum, weight_max = torch.zeros(n, 2), torch.zeros(n), torch.zeros(n), torch.zeros(n)
@@ -75,7 +61,7 @@ def _rasterize(
     width: int, height: int, sh_degree: int, antialias: bool, near: float, depth: bool, stats: bool,
 ) -> list[Tensor]:  # fmt: skip
     settings = RasterSettings(width, height, sh_degree, antialias, near, depth, stats)
-    return _forward(parameters, cam_from_world, intrinsics, background, settings)
+    return _forward(parameters, View(width, height, cam_from_world, intrinsics), background, settings)
 
 
 @torch.library.custom_op("sparse3d::rasterize_vjp", mutates_args=(), device_types="cpu")
@@ -84,7 +70,7 @@ def _rasterize_vjp(
     saved: list[Tensor], image: Tensor, depth_image: Tensor, v_image: Tensor, v_alpha: Tensor, v_depth: Tensor,
     width: int, height: int, sh_degree: int, antialias: bool, near: float, depth: bool, stats: bool,
 ) -> list[Tensor]:  # fmt: skip
-    m = cpu.module()
+    m = module()
     transmittance, records, tiles, block_visible, block_slots, pairs, tile_start, masks, tile_used = saved
     projected = m.project_buffers(records, tiles, block_visible, block_slots)
     view = m.make_view(cam_from_world, intrinsics, width, height, sh_degree, antialias, near)
@@ -98,9 +84,8 @@ def _rasterize_vjp(
     )  # fmt: skip
     rasterizer = Rasterizer(FreshArena())
     v_background = torch.empty(view.num_tiles, 3)
-    slots = rasterizer.blend_backward(
-        done, v_image, v_alpha, v_depth if depth else None, absolute=False, v_background=v_background
-    )
+    arriving = OutputGradients(v_image, v_alpha, v_depth if depth else None)
+    slots = rasterizer.blend_backward(done, arriving, absolute=False, v_background=v_background)
     gradients = [torch.empty_like(p) for p in parameters]
     v_pose = rasterizer.finish_backward(parameters, done, slots, gradients=gradients, camera=True)
     v_matrix = torch.zeros(4, 4)
@@ -144,46 +129,3 @@ def rasterize(
         )  # fmt: skip
         views.append(out[:8])
     return Rasterization(*(torch.stack(column) for column in zip(*views, strict=True)))
-
-
-@torch.library.custom_op("sparse3d::photometric", mutates_args=(), device_types="cpu")
-def _photometric(image: Tensor, target: Tensor, mask: Tensor | None, ssim_weight: float) -> list[Tensor]:
-    check_images(image, target, mask)
-    m = cpu.module()
-    scratch = torch.empty(m.photometric_scratch(image.shape[0], image.shape[1]))
-    v_image = torch.empty_like(image)
-    loss, l1, ssim, squared = m.photometric(image, target, mask, ssim_weight, scratch, v_image)
-    return [torch.tensor([loss, l1, ssim, squared], dtype=torch.float64), v_image]
-
-
-def _photometric_setup(ctx, inputs, output) -> None:
-    del inputs
-    ctx.save_for_backward(output[1])
-
-
-def _photometric_backward(ctx, grads):
-    (v_image,) = ctx.saved_tensors
-    return v_image * grads[0][0].float(), None, None, None
-
-
-_photometric.register_autograd(_photometric_backward, setup_context=_photometric_setup)
-
-
-def check_images(image: Tensor, target: Tensor, mask: Tensor | None) -> None:
-    check_array("image", image, (*image.shape[:2], 3))
-    check_array("target", target, tuple(image.shape))
-    if mask is not None:
-        check_array("mask", mask, tuple(image.shape[:2]))
-
-
-def l1_ssim_loss(image: Tensor, target: Tensor, mask: Tensor | None, ssim_weight: float) -> Tensor:
-    """Scalar float64, differentiable with respect to `image`; arguments as sparse3d.kernels.l1_ssim_loss."""
-    return _photometric(image.contiguous(), target.contiguous(), mask, ssim_weight)[0][0]
-
-
-def image_statistics(image: Tensor, target: Tensor, mask: Tensor | None) -> tuple[float, float, float]:
-    """Mean |x - y|, mean SSIM and mean squared error, no gradient."""
-    image, target = image.contiguous(), target.contiguous()
-    check_images(image, target, mask)
-    _, l1, ssim, squared = cpu.module().photometric(image, target, mask, 0.2, None, None)
-    return l1, ssim, squared
