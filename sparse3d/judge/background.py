@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from sparse3d.records.scene import Scene
-from sparse3d.train.config import TrainConfig
 
 
 def known_background(scene: Scene) -> str:
@@ -18,14 +17,14 @@ def known_background(scene: Scene) -> str:
     return scene.images.background
 
 
-def evaluation_background(scene: Scene, cfg: TrainConfig) -> Tensor:
+def evaluation_background(scene: Scene, trained_with: str) -> Tensor:
     """[3] colour to render over when comparing with photos: what lies behind transparent pixels there, else the colour
-    trained with (black for random ones)."""
+    `trained_with` ("auto", "black", "white", "random", "mean"; black for random ones)."""
     transparent = bool(scene.train) and scene.images.alpha(scene.train[0]) is not None
-    if cfg.background == "mean" and not transparent and not scene.has_masks:
+    if trained_with == "mean" and not transparent and not scene.has_masks:
         return mean_colour(scene)
-    name = known_background(scene) if transparent else cfg.background
-    return torch.full((3,), 1.0 if name == "white" else 0.0)
+    name = known_background(scene) if transparent else trained_with
+    return torch.full((3,), 1.0 if name == "white" else 0.0, device="cpu")
 
 
 def mean_colour(scene: Scene) -> Tensor:

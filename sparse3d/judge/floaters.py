@@ -20,13 +20,13 @@ from torch import Tensor
 
 from sparse3d.errors import UsageError
 from sparse3d.judge.floater_config import FloaterConfig
-from sparse3d.judge.observe import centre_in_picture, depths_in, look, removal_costs
+from sparse3d.judge.observe import centre_in_picture, depths_in, look, look_closely, removal_costs
 from sparse3d.judge.peel import SURFACE_TOLERANCE, depth_votes, peel_votes
 from sparse3d.judge.photos import PhotoView
 from sparse3d.judge.support import MIN_WEIGHT, surface_distances
 from sparse3d.kernels.neighbours import nearest_distances
+from sparse3d.render.probe import Seeing
 from sparse3d.splats import Splats
-from sparse3d.train.splats.density.policy import DensityUpdate
 
 # What a photo shows nearest: this quantile of its rendered depth, so that no floater decides it.
 _NEAREST_QUANTILE = 0.01
@@ -66,7 +66,7 @@ class _Search:
 
     def __init__(self, splats: Splats) -> None:
         self.all = splats
-        self.rows = torch.arange(splats.num_splats)
+        self.rows = torch.arange(splats.num_splats, device=splats.means.device)
         self.left = splats
         self.counts: dict[str, int] = dict.fromkeys(CRITERIA, 0)
 
@@ -81,7 +81,7 @@ class _Search:
         return number
 
     def result(self) -> Floaters:
-        remove = torch.ones(self.all.num_splats, dtype=torch.bool)
+        remove = self.all.means.new_ones(self.all.num_splats, dtype=torch.bool)
         remove[self.rows] = False
         return Floaters(remove, {name: number for name, number in self.counts.items() if number})
 
@@ -97,9 +97,9 @@ def find_floaters(
     """The splats to remove. Without photos: by their neighbours and their opacity alone.
 
     Criteria, in this order: outside (of the hull, where one is given), front (photos' votes), dense (dense depth lies
-    behind), harmful (less error without
-    it), stray (off every picture, nearer than anything shown), isolated (far from its neighbours and not really shown),
-    faint, useless (no weight in any pixel). Does not look at cfg.max_share: see `check_share`.
+    behind), harmful (less error without it), stray (off every picture, nearer than anything shown), isolated (far from
+    its neighbours and not really shown), faint, useless (no weight in any pixel). Does not look at cfg.max_share: see
+    `check_share`.
     """
     search = _Search(splats)
     if splats.num_splats == 0:
@@ -147,23 +147,14 @@ def isolated(splats: Splats, limit: float) -> Tensor:
     count = splats.num_splats
     neighbours = min(max(round(math.sqrt(count)), _FEWEST_NEIGHBOURS), _MOST_NEIGHBOURS)
     if count <= neighbours:
-        return torch.zeros(count, dtype=torch.bool)
+        return splats.means.new_zeros(count, dtype=torch.bool)
     distance = nearest_distances(splats.means.numpy(), neighbours).sum(axis=1) / neighbours
     logarithm = np.log(np.maximum(distance, 1e-12))
     middle = np.median(logarithm)
     deviation = np.median(np.abs(logarithm - middle)) / _MAD_OF_SIGMA
     if deviation <= 0:
-        return torch.zeros(count, dtype=torch.bool)
+        return splats.means.new_zeros(count, dtype=torch.bool)
     return torch.from_numpy(logarithm >= middle + limit * deviation)
-
-
-def without(splats: Splats, found: Floaters) -> DensityUpdate | None:
-    """The change of a training run that removes them, None where there is none: rows that stay, in their order."""
-    if not bool(found.remove.any()):
-        return None
-    rows = torch.nonzero(~found.remove)[:, 0]
-    params = {name: tensor[rows].contiguous() for name, tensor in splats.named()}
-    return DensityUpdate(params, rows, torch.zeros(len(rows), dtype=torch.bool), removed=int(found.remove.sum()))
 
 
 def _drop_faint(search: _Search, cfg: FloaterConfig) -> None:
@@ -186,8 +177,8 @@ def _drop_front(search: _Search, photos: Sequence[PhotoView], cfg: FloaterConfig
 
 
 def _voted(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, backend: str | None) -> Tensor:
-    against = torch.zeros(splats.num_splats, dtype=torch.int64)
-    change = torch.zeros(splats.num_splats)
+    against = splats.means.new_zeros(splats.num_splats, dtype=torch.int64)
+    change = splats.means.new_zeros(splats.num_splats)
     for photo in photos:
         votes = peel_votes(splats, photo, levels=cfg.levels, gain=cfg.gain, backend=backend)
         against += votes.against
@@ -196,8 +187,8 @@ def _voted(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, back
 
 
 def _before_dense(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, backend: str | None) -> Tensor:
-    in_front = torch.zeros(splats.num_splats, dtype=torch.int64)
-    on_surface = torch.zeros(splats.num_splats, dtype=torch.bool)
+    in_front = splats.means.new_zeros(splats.num_splats, dtype=torch.int64)
+    on_surface = splats.means.new_zeros(splats.num_splats, dtype=torch.bool)
     for photo in photos:
         votes = depth_votes(splats, photo, backend=backend)
         in_front += votes.in_front
@@ -209,17 +200,17 @@ def _stray(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, back
     """[N] bool: the centre is in no picture, no picture's surface goes through the splat, in front of some camera it is
     nearer than cfg.stray times the nearest that this camera's photo shows, and it is not among many others, as what
     was put around the photos on purpose is."""
-    held = torch.zeros(splats.num_splats, dtype=torch.bool)
+    held = splats.means.new_zeros(splats.num_splats, dtype=torch.bool)
     near = held.clone()
     for photo in photos:
-        seen = look(splats, photo.view, photo.background, stats=True, backend=backend)
-        distance, surface = surface_distances(splats, photo.view, seen, backend=backend)
+        seen = look_closely(splats, photo.camera, photo.background, backend)
+        distance, surface = surface_distances(splats, photo.camera, seen, backend=backend)
         on_surface = (seen.weight_max[0] >= MIN_WEIGHT) & (distance <= SURFACE_TOLERANCE * surface)
-        held |= centre_in_picture(seen, photo.view) | on_surface
+        held |= centre_in_picture(seen, photo.camera) | on_surface
         shown = seen.median_depth[0]
         shown = shown[shown > 0].numpy()
         if len(shown):
-            depth = depths_in(splats, photo.view)
+            depth = depths_in(splats, photo.camera)
             near |= (depth > 0) & (depth < cfg.stray * float(np.quantile(shown, _NEAREST_QUANTILE)))
     return near & ~held & isolated(splats, _STRAY_DEVIATIONS)
 
@@ -231,7 +222,7 @@ def _shown(splats: Splats, photos: Sequence[PhotoView], backend: str | None) -> 
 
 def _harmful(splats: Splats, photos: Sequence[PhotoView], backend: str | None) -> Tensor:
     """[N] bool: without each of them, and without all of them together, the photos' error is less."""
-    linear, square = torch.zeros(splats.num_splats), torch.zeros(splats.num_splats)
+    linear, square = splats.means.new_zeros(splats.num_splats), splats.means.new_zeros(splats.num_splats)
     for number, photo in enumerate(photos):
         parts = removal_costs(splats, photo, seed=number, backend=backend)
         linear += parts[0]
@@ -243,19 +234,19 @@ def _harmful(splats: Splats, photos: Sequence[PhotoView], backend: str | None) -
     before = _total_error(splats, photos, backend) if number else 0.0
     while number:
         # Costs are of one removal each. Where many splats share a fault the first ones mend it: try fewer.
-        chosen = torch.zeros(splats.num_splats, dtype=torch.bool)
+        chosen = splats.means.new_zeros(splats.num_splats, dtype=torch.bool)
         chosen[order[:number]] = True
         if _total_error(splats.select(~chosen), photos, backend) < before:
             return chosen
         number //= 2
-    return torch.zeros(splats.num_splats, dtype=torch.bool)
+    return splats.means.new_zeros(splats.num_splats, dtype=torch.bool)
 
 
 def _total_error(splats: Splats, photos: Sequence[PhotoView], backend: str | None) -> float:
     """Squared error of all photos over the pixels that count. numpy's sums do not depend on the number of threads."""
     total = 0.0
     for photo in photos:
-        image = look(splats, photo.view, photo.background, backend=backend).image[0]
+        image = look(splats, photo.camera, Seeing(photo.background, backend=backend)).image[0]
         error = ((image.clamp(0.0, 1.0) - photo.image) ** 2).numpy()
         weight = 1.0 if photo.mask is None else photo.mask.numpy()[..., None]
         total += float((error * weight).sum(dtype=np.float64))
@@ -270,10 +261,10 @@ def _useless(splats: Splats, photos: Sequence[PhotoView], cfg: FloaterConfig, ba
 
 def _most_weight(splats: Splats, photos: Sequence[PhotoView], backend: str | None) -> tuple[Tensor, Tensor]:
     """(largest blending weight in any photo [N], drawn in some photo [N])."""
-    most = torch.zeros(splats.num_splats)
-    drawn = torch.zeros(splats.num_splats, dtype=torch.bool)
+    most = splats.means.new_zeros(splats.num_splats)
+    drawn = splats.means.new_zeros(splats.num_splats, dtype=torch.bool)
     for photo in photos:
-        seen = look(splats, photo.view, photo.background, stats=True, backend=backend)
+        seen = look_closely(splats, photo.camera, photo.background, backend)
         most = torch.maximum(most, seen.weight_max[0])
         drawn |= seen.radii[0] > 0
     return most, drawn

@@ -1,55 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a photo's camera sees of each splat: blending weights, depths, and sums of pixel maps over a splat's footprint.
-
-A picture is a sum of blending weight times colour, so the gradient of sum(map * picture) to a splat's colour is the
-map summed over the splat's footprint with its blending weights. One backward pass sums three maps for all splats.
-"""
+"""What a photo's camera sees of each splat: depths, sums of pixel maps over a splat's footprint, costs of removal."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sparse3d.conventions import NEAR_PLANE, SH_C0
+from sparse3d.camera import Camera
 from sparse3d.geometry.quaternions import rotation_from_quats
 from sparse3d.judge.photos import PhotoView
-from sparse3d.kernels import Rasterization, RasterSettings, rasterize
-from sparse3d.kernels.records import View
+from sparse3d.kernels import Rasterization
+from sparse3d.render.probe import ColourProbe, OpacityProbe, Seeing, picture, random_signs
 from sparse3d.splats import Splats
 
-# Below the clamp of alpha at 0.99, where the kernels give no gradient to opacity.
-_OPAQUE_LOGIT = 4.18
 
-
-def look(
-    splats: Splats,
-    view: View,
-    background: Tensor,
-    *,
-    near: float = NEAR_PLANE,
-    stats: bool = False,
-    backend: str | None = None,
-) -> Rasterization:
-    """The view's rendering, of one camera, no gradients; with depths and the statistics of weights where `stats`."""
+def look(splats: Splats, camera: Camera, how: Seeing) -> Rasterization:
+    """The rendering of one camera, no gradients."""
     with torch.no_grad():
-        return _rasterize(splats, view, background, near=near, stats=stats, backend=backend)
+        return picture(splats, camera, how)
 
 
-def footprint_sums(splats: Splats, view: View, maps: Tensor, *, backend: str | None = None) -> Tensor:
+def look_closely(splats: Splats, camera: Camera, background: Tensor, backend: str | None) -> Rasterization:
+    """`look` with depths and the statistics of weights."""
+    return look(splats, camera, Seeing(background, stats=True, depth=True, backend=backend))
+
+
+def footprint_sums(splats: Splats, camera: Camera, maps: Tensor, *, backend: str | None = None) -> Tensor:
     """[M,N] sum over pixels of blending weight times each of the maps [M,H,W]; 0 for what the view does not see."""
-    sh0 = torch.zeros_like(splats.sh0).requires_grad_()
-    no_rest = torch.zeros(splats.num_splats, 0, 3)
-    grey = Splats(
-        splats.means, splats.quats_wxyz, splats.log_scales, splats.logit_opacities, sh0, no_rest, splats.antialias
-    )
-    image = _rasterize(grey, view, torch.zeros(3), backend=backend).image
-    out = torch.zeros(len(maps), splats.num_splats)
+    probe = ColourProbe(splats, camera, backend)
+    out = maps.new_zeros(len(maps), splats.num_splats)
+    if probe.sees_nothing:
+        return out
     for first in range(0, len(maps), 3):
         group = maps[first : first + 3]
-        v_image = torch.zeros_like(image)
-        v_image[0, :, :, : len(group)] = group.permute(1, 2, 0)
-        (gradient,) = torch.autograd.grad(image, sh0, v_image, retain_graph=True)
-        out[first : first + 3] = gradient[:, 0, : len(group)].T / SH_C0
+        three = maps.new_zeros(*maps.shape[1:], 3)
+        three[:, :, : len(group)] = group.permute(1, 2, 0)
+        out[first : first + 3] = probe.sums(three)[:, : len(group)].T
     return out
 
 
@@ -58,69 +44,47 @@ def removal_costs(
 ) -> tuple[Tensor, Tensor]:
     """(linear [N], square [N]): the photo's summed squared error changes by their sum when that splat alone goes.
 
-    A pixel's colour is affine in each splat's alpha, so without the splat it is C - D with D = alpha dC/dalpha, and
-    the error (C - photo)^2 changes by D^2 - 2 D (C - photo). The second part is a gradient to opacity; the sum of D^2
-    is estimated as the mean of (sum of z D)^2 over `probes` fields z of random signs (Hutchinson 1990), with a
-    relative deviation of sqrt(2 / probes) at most. Opacities count as 0.985 at most.
+    Without the splat a pixel is C - D (`render.probe`), so the error (C - photo)^2 changes by D^2 - 2 D (C - photo).
+    The sum of D^2 is the mean of (sum of z D)^2 over `probes` fields z of random signs, with a relative deviation of
+    sqrt(2 / probes) at most.
     """
-    logits = splats.logit_opacities.detach().clamp(max=_OPAQUE_LOGIT).requires_grad_()
-    shown = Splats(splats.means, splats.quats_wxyz, splats.log_scales, logits, splats.sh0, splats.shN, splats.antialias)
-    image = _rasterize(shown, photo.view, photo.background, backend=backend).image
-    residual = image[0].detach() - photo.image
-    weight = torch.ones(residual.shape[:2]) if photo.mask is None else photo.mask
-    transparency = 1.0 - torch.sigmoid(logits.detach())
-
-    def change(v_image: Tensor) -> Tensor:
-        (gradient,) = torch.autograd.grad(image, logits, v_image[None], retain_graph=True)
-        return gradient / transparency
-
-    linear = -change(2.0 * residual * weight[..., None])
+    probe = OpacityProbe(splats)
+    seen = probe.look(photo.camera, Seeing(photo.background, backend=backend))
+    residual = seen.image[0].detach() - photo.image
+    weight = torch.ones_like(residual[..., 0]) if photo.mask is None else photo.mask
+    linear = -probe.changes(seen, 2.0 * residual * weight[..., None])[0]
     generator = torch.Generator().manual_seed(seed)
     root = weight.sqrt()[..., None]
     square = torch.zeros_like(linear)
     for _ in range(probes):
-        signs = torch.randint(0, 2, residual.shape, generator=generator).float() * 2.0 - 1.0
-        square += change(signs * root) ** 2
+        signs = random_signs(photo.camera.height, photo.camera.width, generator)
+        square += probe.changes(seen, signs * root)[0] ** 2
     return linear, square / max(probes, 1)
 
 
-def depths_in(splats: Splats, view: View) -> Tensor:
+def depths_in(splats: Splats, camera: Camera) -> Tensor:
     """[N] z of the splats' centres in the camera's frame. Sums in a fixed order: the same bits on any number of
     threads."""
-    row = view.cam_from_world[2]
+    row = _forward_axis(camera, splats.means)
     x, y, z = splats.means.unbind(1)
     return x * row[0] + y * row[1] + z * row[2] + row[3]
 
 
-def spreads_in(splats: Splats, view: View) -> Tensor:
+def spreads_in(splats: Splats, camera: Camera) -> Tensor:
     """[N] standard deviation of each splat along the camera's axis, world units."""
-    row = view.cam_from_world[2]
+    row = _forward_axis(camera, splats.means)
     rotation = rotation_from_quats(splats.quats_wxyz)
     axes = rotation[:, 0] * row[0] + rotation[:, 1] * row[1] + rotation[:, 2] * row[2]
     x, y, z = (axes * splats.scales).unbind(1)
     return torch.sqrt(x * x + y * y + z * z)
 
 
-def centre_in_picture(seen: Rasterization, view: View) -> Tensor:
+def centre_in_picture(seen: Rasterization, camera: Camera) -> Tensor:
     """[N] bool: the splat is drawn, and its centre lies inside the picture."""
     x, y = seen.means2d[0].unbind(1)
-    return (seen.radii[0] > 0) & (x >= 0) & (x <= view.width) & (y >= 0) & (y <= view.height)
+    return (seen.radii[0] > 0) & (x >= 0) & (x <= camera.width) & (y >= 0) & (y <= camera.height)
 
 
-def _rasterize(
-    splats: Splats,
-    view: View,
-    background: Tensor,
-    *,
-    near: float = NEAR_PLANE,
-    stats: bool = False,
-    backend: str | None = None,
-) -> Rasterization:
-    settings = RasterSettings(
-        view.width, view.height, sh_degree=splats.sh_degree, antialias=splats.antialias, near=near, depth=stats,
-        stats=stats,
-    )  # fmt: skip
-    return rasterize(
-        splats.means, splats.quats_wxyz, splats.log_scales, splats.logit_opacities, splats.sh0, splats.shN,
-        view.cam_from_world[None], view.intrinsics[None], background[None], settings, backend=backend,
-    )  # fmt: skip
+def _forward_axis(camera: Camera, like: Tensor) -> Tensor:
+    """[4] the third row of cam_from_world, in the type and on the device of `like`."""
+    return torch.from_numpy(camera.cam_from_world[2]).to(like)

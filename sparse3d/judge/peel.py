@@ -17,6 +17,7 @@ from torch.nn.functional import avg_pool2d
 
 from sparse3d.judge.observe import depths_in, footprint_sums, look, spreads_in
 from sparse3d.judge.photos import PhotoView
+from sparse3d.render.probe import Seeing
 from sparse3d.splats import Splats
 
 # Depths are cut between these quantiles of what the photo's camera draws; the farthest part can hide nothing.
@@ -48,9 +49,9 @@ def peel_votes(splats: Splats, photo: PhotoView, *, levels: int, gain: float, ba
     min E[:k] with it; a vote is a fall of at least the share `gain`.
     """
     count = splats.num_splats
-    nothing = Votes(torch.zeros(count, dtype=torch.bool), torch.zeros(count))
-    seen = look(splats, photo.view, photo.background, backend=backend)
-    depth = depths_in(splats, photo.view)
+    nothing = Votes(splats.means.new_zeros(count, dtype=torch.bool), splats.means.new_zeros(count))
+    seen = look(splats, photo.camera, Seeing(photo.background, backend=backend))
+    depth = depths_in(splats, photo.camera)
     drawn = depth[seen.radii[0] > 0].numpy()
     if len(drawn) == 0:
         return nothing
@@ -61,10 +62,11 @@ def peel_votes(splats: Splats, photo: PhotoView, *, levels: int, gain: float, ba
     mask = torch.ones_like(seen.alpha[0]) if photo.mask is None else photo.mask
     errors = [_error(seen.image[0], photo)]
     for cut in cuts:
-        errors.append(
-            _error(look(splats, photo.view, photo.background, near=float(cut), backend=backend).image[0], photo)
-        )
-    sums = footprint_sums(splats, photo.view, torch.stack([mask, *(mask * error for error in errors)]), backend=backend)
+        beyond = look(splats, photo.camera, Seeing(photo.background, near=float(cut), backend=backend))
+        errors.append(_error(beyond.image[0], photo))
+    sums = footprint_sums(
+        splats, photo.camera, torch.stack([mask, *(mask * error for error in errors)]), backend=backend
+    )
     weight = sums[0]
     error = sums[1:] / weight.clamp(min=1e-6)
     # best_to[k]: with at most k cuts; best_from[k]: with k cuts or more.
@@ -73,7 +75,7 @@ def peel_votes(splats: Splats, photo: PhotoView, *, levels: int, gain: float, ba
     behind = torch.searchsorted(torch.from_numpy(cuts), depth, right=True) + 1
     counts = (weight > _LEAST_WEIGHT) & (behind <= levels) & (depth > 0)
     behind = behind.clamp(max=levels)
-    rows = torch.arange(count)
+    rows = torch.arange(count, device=splats.means.device)
     kept, without = best_to[behind - 1, rows], best_from[behind, rows]
     against = counts & (without < (1.0 - gain) * kept) & (kept - without > _LEAST_GAIN)
     return Votes(against, torch.where(counts, weight * (without - kept), torch.zeros_like(weight)))
@@ -90,14 +92,14 @@ def depth_votes(splats: Splats, photo: PhotoView, *, backend: str | None = None)
     """Where each splat lies against the photo's dense depth, averaged over its footprint where that is confident; both
     are False where the photo has no dense depth, or does not know it for half of the footprint."""
     if photo.dense is None:
-        none = torch.zeros(splats.num_splats, dtype=torch.bool)
+        none = torch.zeros_like(splats.logit_opacities, dtype=torch.bool)
         return DepthVotes(none, none.clone())
     known = ((photo.dense.confidence >= _CONFIDENT) & (photo.dense.depth > 0)).float()
     maps = torch.stack([torch.ones_like(known), known, known * photo.dense.depth])
-    weight, weight_known, weight_depth = footprint_sums(splats, photo.view, maps, backend=backend)
+    weight, weight_known, weight_depth = footprint_sums(splats, photo.camera, maps, backend=backend)
     told = (weight > _LEAST_WEIGHT) & (weight_known >= _KNOWN_SHARE * weight)
     surface = weight_depth / weight_known.clamp(min=1e-6)
-    depth, spread = depths_in(splats, photo.view), spreads_in(splats, photo.view)
+    depth, spread = depths_in(splats, photo.camera), spreads_in(splats, photo.camera)
     in_front = told & (depth + 2.0 * spread < (1.0 - SURFACE_TOLERANCE) * surface)
     on_surface = told & ((depth - surface).abs() <= SURFACE_TOLERANCE * surface + spread)
     return DepthVotes(in_front, on_surface)

@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training photos as the step wants them: camera tensors made once, targets and masks at the scale asked for."""
+"""The training photos as renderings are compared with them: over a background, with a mask, at any scale."""
 
 from __future__ import annotations
 
+import cv2
 import torch
 from torch import Tensor
 
-from sparse3d.judge.background import evaluation_background, known_background
-from sparse3d.kernels.records import View, view_of
+from sparse3d.camera import Camera
+from sparse3d.judge.background import known_background
 from sparse3d.records.scene import Scene
-from sparse3d.train.config import TrainConfig
-from sparse3d.train.schedule import background_color
 
 # Photos as float32 that are kept to save the conversion in each step; beyond it they are converted every time.
 _FLOAT_CACHE_BYTES = 128 << 20
 
 
-class TrainViews:
-    """Views and targets of the training photos. `position` counts within scene.train."""
+class Pictures:
+    """Cameras and pictures of the training photos; `position` counts within scene.train.
 
-    def __init__(self, scene: Scene, cfg: TrainConfig) -> None:
-        self._scene = scene
-        self._masks = cfg.masks
-        as_known = cfg.background in ("auto", "mean")
-        self.background = known_background(scene) if as_known else cfg.background
-        self._known_background = evaluation_background(scene, cfg) if as_known else None
+    masks: "loss" gives masks out, "background" paints over what they leave out, "off" ignores them. background: the
+    colour that pictures will be asked over, where it is always the same ("black" or "white"), else None.
+    """
+
+    def __init__(self, scene: Scene, *, masks: str = "loss", background: str | None = None) -> None:
+        self._scene, self._masks = scene, masks
         # What the photos were composited over when they were read; another colour must be put under them.
         self._composited = 1.0 if known_background(scene) == "white" else 0.0
-        self._views: dict[tuple[int, int], View] = {}
+        self._needs_alpha = background != known_background(scene)
+        self._cameras: dict[tuple[int, int], Camera] = {}
         self._targets: dict[tuple[int, int], tuple[Tensor, Tensor | None, Tensor | None]] = {}
         self._bytes = 0
         self._scale = 1
@@ -35,22 +35,21 @@ class TrainViews:
     def __len__(self) -> int:
         return len(self._scene.train)
 
-    def step_background(self, generator: torch.Generator, out: Tensor) -> Tensor:
-        """Fill `out` [3] with the background of one step."""
-        if self._known_background is not None:
-            return out.copy_(self._known_background)
-        return background_color(self.background, generator, out)
+    @property
+    def scene(self) -> Scene:
+        return self._scene
 
-    def view(self, position: int, scale: int) -> View:
+    def camera(self, position: int, scale: int) -> Camera:
+        """The photo's camera at its size divided by `scale` (1, 2 or 4)."""
         key = (position, scale)
-        if key not in self._views:
+        if key not in self._cameras:
             index = self._scene.train[position]
             size = self._scene.images.scaled_size(index, scale)
-            self._views[key] = view_of(self._scene.cameras[index].resized(*size))
-        return self._views[key]
+            self._cameras[key] = self._scene.cameras[index].resized(*size)
+        return self._cameras[key]
 
     def target(self, position: int, scale: int, background: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Photo [H,W,3] over `background` [3] where it is transparent, and the loss mask [H,W] or None. Read only."""
+        """Photo [H,W,3] over `background` [3] where it is transparent, and the mask [H,W] or None. Read only."""
         image, mask, alpha = self._load(position, scale)
         if self._masks == "background" and mask is not None:
             under = (1.0 - mask)[..., None]
@@ -85,9 +84,8 @@ class TrainViews:
         return image, mask, alpha
 
     def _alpha(self, index: int, scale: int) -> Tensor | None:
-        """The photo's alpha at the scale, where the background in training is not the one it was read over."""
-        fixed = {"white": 1.0, "black": 0.0}.get(self.background)
-        if fixed == self._composited:
+        """The photo's alpha at the scale, where pictures are asked over another colour than it was read over."""
+        if not self._needs_alpha:
             return None
         alpha = self._scene.images.alpha(index)
         if alpha is None or scale == 1:
@@ -99,6 +97,4 @@ class TrainViews:
 
 def area_average(plane: Tensor, width: int, height: int) -> Tensor:
     """[H,W] averaged down to another size, each new pixel the mean of the area it covers."""
-    import cv2
-
     return torch.from_numpy(cv2.resize(plane.numpy(), (width, height), interpolation=cv2.INTER_AREA))

@@ -13,61 +13,51 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.tensor_file import read_tensors, write_tensors
-from sparse3d.kernels.records import AdamState, DensityStats
-from sparse3d.splats import PARAMETER_NAMES, Splats
 
 SCHEMA = 1
 FILE_NAME = "checkpoint.safetensors"
 _READABLE_NAME = "checkpoint.json"
+# What the loop itself keeps in the record; the rest is the trainee's.
+_LOOP_KEYS = ("kind", "schema", "step", "seconds", "seconds_eval", "order", "names", "config")
+_GENERATOR, _EXTRA = "generator.", "extra."
 
 
 @dataclass
 class Checkpoint:
     """The state of a run after `step` steps.
 
-    generators: states of the random generators by name (uint8). extra: tensors of optional parts (exposure, cameras).
-    order: state of the view order. config: the settings that the result depends on. names: training photos, in order.
+    tensors, state: of what is trained. generators: states of the random generators by name (uint8). extra: exposures
+    and poses. order: state of the view order. config: the settings that the result depends on. names: training photos,
+    in order.
     """
 
     step: int
-    params: dict[str, Tensor]
-    adam: AdamState
-    stats: DensityStats
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
     generators: dict[str, Tensor]
     order: dict[str, Any]
     config: dict[str, Any]
     names: list[str]
-    antialias: bool = False
     seconds: float = 0.0
     seconds_eval: float = 0.0
     extra: dict[str, Tensor] = field(default_factory=dict)
 
-    @property
-    def splats(self) -> Splats:
-        return Splats(**self.params, antialias=self.antialias)
-
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write the checkpoint of a run folder; returns the path. Raises DiskFullError with the one before still whole."""
-    tensors = {f"params.{name}": tensor for name, tensor in checkpoint.params.items()}
-    tensors |= {f"adam.m.{name}": tensor for name, tensor in checkpoint.adam.m.items()}
-    tensors |= {f"adam.v.{name}": tensor for name, tensor in checkpoint.adam.v.items()}
-    tensors |= {f"stats.{name}": tensor for name, tensor in vars(checkpoint.stats).items()}
-    tensors |= {f"generator.{name}": state for name, state in checkpoint.generators.items()}
-    tensors |= {f"extra.{name}": tensor for name, tensor in checkpoint.extra.items()}
+    tensors = dict(checkpoint.tensors)
+    tensors |= {f"{_GENERATOR}{name}": state for name, state in checkpoint.generators.items()}
+    tensors |= {f"{_EXTRA}{name}": tensor for name, tensor in checkpoint.extra.items()}
     record = {
         "kind": "checkpoint",
         "schema": SCHEMA,
         "step": checkpoint.step,
-        "adam_step": checkpoint.adam.step,
-        "num_splats": checkpoint.params["means"].shape[0],
-        "antialias": checkpoint.antialias,
+        **checkpoint.state,
         "seconds": checkpoint.seconds,
         "seconds_eval": checkpoint.seconds_eval,
         "order": checkpoint.order,
@@ -99,26 +89,17 @@ def load(folder: Path) -> Checkpoint:
         return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
     try:
-        params = group("params.")
         return Checkpoint(
             step=record["step"],
-            params={name: params[name] for name in PARAMETER_NAMES},
-            adam=AdamState(group("adam.m."), group("adam.v."), record["adam_step"]),
-            stats=DensityStats(**group("stats.")),
-            generators=group("generator."),
+            tensors={n: t for n, t in tensors.items() if not n.startswith((_GENERATOR, _EXTRA))},
+            state={key: value for key, value in record.items() if key not in _LOOP_KEYS},
+            generators=group(_GENERATOR),
             order=record["order"],
             config=record["config"],
             names=record["names"],
-            antialias=record["antialias"],
             seconds=record["seconds"],
             seconds_eval=record["seconds_eval"],
-            extra=group("extra."),
+            extra=group(_EXTRA),
         )
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise DataError(f"{path}: the checkpoint lacks {error}; train again with --overwrite") from None
-
-
-def generator_from(state: Tensor) -> torch.Generator:
-    generator = torch.Generator()
-    generator.set_state(state)
-    return generator

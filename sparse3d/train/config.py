@@ -204,3 +204,10 @@ def check_resumable(stored: dict[str, Any], cfg: TrainConfig, where: str) -> Non
             f"{where}: cannot resume with other settings than the run began with ({', '.join(names[:5])}"
             f"{' and others' if len(names) > 5 else ''}); leave them as they were, or start again with --overwrite"
         )
+
+
+def reads_depth(cfg: TrainConfig) -> bool:
+    """Whether a term, or the removal of floaters, does."""
+    terms, floaters = cfg.terms, cfg.floaters
+    removal = bool(floaters.at) and floaters.dense_votes > 0
+    return removal or max(terms.depth, terms.depth_pearson, terms.normal) > 0.0

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,29 @@ class Event:
     def to_json(self) -> dict[str, Any]:
         """Plain values with the event's name under "event"; paths as strings."""
         out: dict[str, Any] = {"event": type(self).__name__.lower()}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name in _LONG:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if entry.name in _LONG:
                 continue
-            out[field.name] = (
+            out[entry.name] = (
                 str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             )
         return out
 
 
 @dataclass(frozen=True)
-class Started(Event):
+class Counted(Event):
+    """Base of events that say how large the scene is: `count` of what is `counted` ("splats")."""
+
+    count: int
+    counted: str
+
+
+@dataclass(frozen=True)
+class Started(Counted):
     """The loop is about to begin (or to go on, where step > 0). `notes`: sentences about the scene for the user."""
 
     steps: int
-    num_splats: int
     views_train: int
     views_test: int
     backend: str
@@ -47,48 +54,45 @@ class Started(Event):
 
 
 @dataclass(frozen=True)
-class Stepped(Event):
+class Stepped(Counted):
     """Progress. loss: mean over the steps since the last report. psnr: of the last step's photo, a training photo at
-    the size trained on. seconds: the loop so far, evaluations left out, over all parts of a resumed run."""
+    the size trained on. seconds: the loop so far, evaluations left out, over all parts of a resumed run. details: what
+    the representation adds, as its degree of harmonics."""
 
     steps: int
     loss: float
     psnr: float
-    num_splats: int
     seconds: float
-    sh_degree: int
     image_scale: int
+    details: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Densified(Event):
-    """The number of splats changed, or splats were moved."""
+class Densified(Counted):
+    """The representation grew, shrank, or parts of it were moved."""
 
-    num_splats: int
     added: int
     removed: int
     moved: int
 
 
 @dataclass(frozen=True)
-class Cleaned(Event):
-    """Floaters were looked for. removed: number by criterion (`train.floaters`); kept: they were more than
+class Cleaned(Counted):
+    """Floaters were looked for. removed: number by criterion (`judge.floaters`); kept: they were more than
     floaters.max_share, so that none was removed."""
 
-    num_splats: int
     removed: dict[str, int]
     kept: bool
 
 
 @dataclass(frozen=True)
-class Evaluated(Event):
+class Evaluated(Counted):
     """The held-out photos were rendered and compared. Values are None where no photo is held out.
     seconds: of the loop so far, evaluations left out; seconds_eval: of all evaluations so far."""
 
     psnr: float | None
     ssim: float | None
     lpips: float | None
-    num_splats: int
     seconds: float
     seconds_eval: float
     final: bool
@@ -107,10 +111,9 @@ class Saved(Event):
 
 
 @dataclass(frozen=True)
-class Finished(Event):
+class Finished(Counted):
     """The end. reason: completed (all steps), or stopped (asked to; a checkpoint to resume from is saved)."""
 
     reason: str
-    num_splats: int
     seconds: float
     seconds_eval: float

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse3d.judge.exposure import exposed
 from sparse3d.kernels.small_adam import SmallAdam
 from sparse3d.train.config import ExposureConfig
 
@@ -26,13 +27,7 @@ class Exposure:
 
     def apply(self, view: int, image: Tensor) -> Tensor:
         """The rendered image [H,W,3] as this photo's exposure shows it; a new tensor."""
-        gain, bias = torch.from_numpy(self.values[view].astype(np.float32)).split(3)
-        return image * gain + bias
-
-    def undo(self, view: int, shown: Tensor) -> Tensor:
-        """What `apply` makes `shown` [H,W,3] of: a photo as it looks without its exposure."""
-        gain, bias = torch.from_numpy(self.values[view].astype(np.float32)).split(3)
-        return (shown - bias) / gain
+        return exposed(image, self.values[view])
 
     def backward(self, view: int, image: Tensor, v_shown: Tensor) -> Tensor:
         """Update the photo's row; return the gradient to the rendered image.

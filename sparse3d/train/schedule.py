@@ -34,7 +34,7 @@ class ViewOrder:
         """Position of the next photo among the training photos."""
         if self._position == len(self._order):
             previous = self._order[-1] if self._order else -1
-            self._order = torch.randperm(self._count, generator=self._generator).tolist()
+            self._order = torch.randperm(self._count, generator=self._generator, device=self._generator.device).tolist()
             if self._count > 1 and self._order[0] == previous:
                 # The same photo twice in a row teaches little.
                 self._order.append(self._order.pop(0))

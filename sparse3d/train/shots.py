@@ -1,70 +1,136 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a step looks at, and its loss: a training photo."""
+"""The training photos as the loop shows them: their order, size, background, exposure and pose."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from sparse3d.judge.pictures import TrainViews
-from sparse3d.kernels.records import View, with_pose
-from sparse3d.kernels.step import StepRendering, TrainingStep
+from sparse3d.depth.depth_map import DepthMap
+from sparse3d.judge.background import evaluation_background, known_background
+from sparse3d.judge.photos import JudgingPhotos, Learned
+from sparse3d.judge.pictures import Pictures
+from sparse3d.kernels.records import PhotometricLoss, View, view_of, with_pose
+from sparse3d.kernels.step import Photometric
 from sparse3d.records.scene import Scene
+from sparse3d.train.config import TrainConfig
 from sparse3d.train.exposure import Exposure
-from sparse3d.train.poses import CameraOpt
-from sparse3d.train.schedule import ViewOrder
-from sparse3d.train.trainee import OutputGradients
+from sparse3d.train.poses import CameraOpt, refines_poses
+from sparse3d.train.schedule import ViewOrder, background_color, image_scale
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A training photo and its camera. name: for messages; position: within scene.train; target [H,W,3], mask [H,W] or
-    None: what the rendering is compared with, read only; exposure: that the photo is seen through, where it is learned.
+    """What one step looks at: a training photo.
+
+    number: of the step, 1-based; progress: share of the run done before it, 0 to less than 1. position: of the photo
+    within scene.train; name: for messages. target [H,W,3], mask [H,W] or None: what the rendering is compared with,
+    read only. background [3]: behind what is trained. longest_px: the longer side of the smallest photo at this step's
+    scale. wants_pose: the pose learns from this step.
     """
 
-    name: str
+    number: int
+    progress: float
     position: int
+    name: str
     view: View
     target: Tensor
     mask: Tensor | None
-    exposure: Exposure | None
-
-    def loss(
-        self, kernels: TrainingStep, rendering: StepRendering, ssim_weight: float
-    ) -> tuple[float, OutputGradients]:
-        """The loss of a rendering of `view`, and its gradients; also updates the exposure."""
-        if self.exposure is None:
-            loss = kernels.photometric(self.target, self.mask, ssim_weight)
-            return loss, OutputGradients(kernels.v_image)
-        shown = self.exposure.apply(self.position, rendering.image)
-        loss = kernels.photometric(self.target, self.mask, ssim_weight, image=shown)
-        assert kernels.v_image is not None
-        return loss, OutputGradients(self.exposure.backward(self.position, rendering.image, kernels.v_image))
+    background: Tensor
+    scale: int
+    longest_px: int
+    wants_pose: bool
 
 
-class ShotPlan:
-    """The photos in their order, each with its pose and exposure as they are by then."""
+class TrainingPhotos:
+    """The photos of one run and what it learns of them: exposures and poses.
 
-    def __init__(
-        self,
-        scene: Scene,
-        views: TrainViews,
-        order: ViewOrder,
-        exposure: Exposure | None,
-        camera_opt: CameraOpt | None,
-    ) -> None:
-        self._names = [scene.names[i] for i in scene.train]
-        self._views, self._order, self._exposure, self._camera_opt = views, order, exposure, camera_opt
+    generators: "views" draws the order of the photos, "noise" random backgrounds. Several, so that the order of photos
+    does not depend on how many random numbers density control drew.
+    """
 
-    def next(self, scale: int, background: Tensor) -> Shot:
-        """The next photo, reduced by `scale`, over `background` [3] where it is transparent."""
-        position = self._order.next()
-        upcoming = self._order.peek()
+    def __init__(self, scene: Scene, cfg: TrainConfig, generators: Mapping[str, torch.Generator]) -> None:
+        self.scene, self._cfg, self._noise = scene, cfg, generators["noise"]
+        # One colour in every step, where that is known; else drawn or filled in.
+        constant = cfg.background in ("auto", "mean")
+        self._name = known_background(scene) if constant else cfg.background
+        self._constant = evaluation_background(scene, cfg.background) if constant else None
+        self.pictures = Pictures(scene, masks=cfg.masks, background=self._name)
+        self.exposure = Exposure(len(scene.train), cfg.exposure) if cfg.exposure.enabled else None
+        self.poses = (
+            CameraOpt([scene.cameras[i] for i in scene.train], scene.extent, cfg.camera_opt)
+            if refines_poses(cfg.camera_opt, scene.camera_source)
+            else None
+        )
+        self.order = ViewOrder(len(scene.train), generators["views"])
+        self._views: dict[tuple[int, int], View] = {}
+        self._background = torch.zeros(3, device="cpu")
+        self._smallest = min((scene.images.size(i) for i in scene.train), key=min)
+
+    def next(self, number: int) -> Shot:
+        """The photo of the step `number` (1-based)."""
+        cfg = self._cfg
+        progress = (number - 1) / cfg.steps
+        scale = image_scale(cfg.schedule, *self._smallest, progress)
+        background = self._step_background()
+        position = self.order.next()
+        upcoming = self.order.peek()
         if upcoming is not None:
-            self._views.prefetch(upcoming, scale)
-        view = self._views.view(position, scale)
-        if self._camera_opt is not None:
-            view = with_pose(view, self._camera_opt.pose(position))
-        target, mask = self._views.target(position, scale, background)
-        return Shot(self._names[position], position, view, target, mask, self._exposure)
+            self.pictures.prefetch(upcoming, scale)
+        view = self.view(position, scale)
+        if self.poses is not None:
+            view = with_pose(view, self.poses.pose(position))
+        target, mask = self.pictures.target(position, scale, background)
+        return Shot(
+            number, progress, position, self.scene.names[self.scene.train[position]], view, target, mask, background,
+            scale, longest_px=max(self._smallest) // scale,
+            wants_pose=self.poses is not None and progress >= cfg.camera_opt.start,
+        )  # fmt: skip
+
+    def view(self, position: int, scale: int) -> View:
+        """The photo's camera as it was given."""
+        key = (position, scale)
+        if key not in self._views:
+            self._views[key] = view_of(self.pictures.camera(position, scale))
+        return self._views[key]
+
+    def loss(self, shot: Shot, image: Tensor, photometric: Photometric) -> tuple[PhotometricLoss, Tensor]:
+        """The loss of a rendering of the shot's view, and its gradient to that image [H,W,3]; the photo's exposure,
+        where exposures are learned, takes its step."""
+        shown = image if self.exposure is None else self.exposure.apply(shot.position, image)
+        found = photometric(shown, shot.target, shot.mask, self._cfg.ssim_weight)
+        if self.exposure is None:
+            return found, found.v_image
+        return found, self.exposure.backward(shot.position, image, found.v_image)
+
+    def judges(self, *, scale: int, most: int, depths: Mapping[int, DepthMap]) -> JudgingPhotos:
+        """At most `most` of the photos as judges, with cameras and exposures as they are now."""
+        learned = Learned(
+            None if self.poses is None else self.poses.poses,
+            None if self.exposure is None else self.exposure.values,
+        )
+        background = evaluation_background(self.scene, self._cfg.background)
+        # Pictures of their own: at another scale they would push out those that training keeps.
+        pictures = Pictures(self.scene, masks=self._cfg.masks, background=self._name)
+        return JudgingPhotos(pictures, background, scale, most, depths, learned)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was learned, for the checkpoint."""
+        return {
+            name: t for part in (self.exposure, self.poses) if part is not None for name, t in part.tensors().items()
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], *, partly: bool = False) -> None:
+        """Take back what `tensors` gave; partly: what an earlier run on the same photos has learned, where it has."""
+        if self.exposure is not None and not (partly and "exposure.values" not in tensors):
+            self.exposure.restore(dict(tensors))
+        if self.poses is not None and not (partly and "cameras.poses" not in tensors):
+            self.poses.restore(dict(tensors))
+
+    def _step_background(self) -> Tensor:
+        if self._constant is not None:
+            return self._background.copy_(self._constant)
+        return background_color(self._name, self._noise, self._background)

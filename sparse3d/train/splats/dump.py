@@ -11,12 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparse3d.errors import DataError, DiskFullError, DivergedError
+from sparse3d.errors import DataError
 from sparse3d.formats.tensor_file import read_tensors, write_tensors
-from sparse3d.kernels.records import AdamHyper, AdamState, RasterSettings
-from sparse3d.kernels.step import make_step
+from sparse3d.kernels.records import AdamHyper, AdamState, OutputGradients, RasterSettings, View
+from sparse3d.kernels.step import backend_name, photometric, splat_step
 from sparse3d.splats import PARAMETER_NAMES
-from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import is_sound_loss
 from sparse3d.train.splats.safety import find_bad
 
@@ -31,8 +30,7 @@ class StepInputs:
     params: Mapping[str, Tensor]
     adam: AdamState
     hyper: AdamHyper
-    cam_from_world: Tensor
-    intrinsics: Tensor
+    view: View
     background: Tensor
     target: Tensor
     mask: Tensor | None
@@ -77,8 +75,8 @@ def write_dump(path: Path, inputs: StepInputs) -> None:
     tensors = {f"params.{name}": tensor for name, tensor in inputs.params.items()}
     tensors |= {f"adam.m.{name}": tensor for name, tensor in inputs.adam.m.items()}
     tensors |= {f"adam.v.{name}": tensor for name, tensor in inputs.adam.v.items()}
-    for name in ("cam_from_world", "intrinsics", "background", "target"):
-        tensors[name] = getattr(inputs, name)
+    tensors |= {"cam_from_world": inputs.view.cam_from_world, "intrinsics": inputs.view.intrinsics}
+    tensors |= {"background": inputs.background, "target": inputs.target}
     if inputs.mask is not None:
         tensors["mask"] = inputs.mask
     record = {
@@ -95,27 +93,12 @@ def write_dump(path: Path, inputs: StepInputs) -> None:
     write_tensors(path, tensors, record)
 
 
-def diverged(inputs: StepInputs, steps: int, folder: RunFolder | None) -> DivergedError:
-    """The error of a run of `steps` steps that diverged in this one; with a folder, a dump is written into it."""
-    text = f"training diverged at step {inputs.step} of {steps} on photo {inputs.view_name!r}: {inputs.reason}."
-    if "splat" not in inputs.reason:
-        bad = find_bad(inputs.params, inputs.extent)
-        text += f" {bad}." if bad else " All parameters are finite."
-    if folder is not None:
-        path = folder.file(f"dump-{inputs.step:06d}.safetensors")
-        try:
-            write_dump(path, inputs)
-            text += f" Its inputs are in {path}: `sparse3d replay {path}` runs the step again."
-        except DiskFullError:
-            text += " Its inputs could not be written: the disk is full."
-    return DivergedError(text + " Lower learning rates, or another --seed, may avoid it.")
-
-
 def read_dump(path: Path) -> StepInputs:
     """Raises DataError where `path` is not a dump."""
     tensors, record = read_tensors(path)
     if record.get("kind") != "step dump":
         raise DataError(f"{path}: holds a {record.get('kind', 'file of another kind')!r}, not the dump of a step")
+    settings = RasterSettings(**record["settings"])
     return StepInputs(
         step=record["step"],
         reason=record["reason"],
@@ -127,13 +110,12 @@ def read_dump(path: Path) -> StepInputs:
             record["adam_step"],
         ),
         hyper=AdamHyper(**record["hyper"]),
-        cam_from_world=tensors["cam_from_world"],
-        intrinsics=tensors["intrinsics"],
+        view=View(settings.width, settings.height, tensors["cam_from_world"], tensors["intrinsics"]),
         background=tensors["background"],
         target=tensors["target"],
         mask=tensors.get("mask"),
         ssim_weight=record["ssim_weight"],
-        settings=RasterSettings(**record["settings"]),
+        settings=settings,
         extent=record["extent"],
     )
 
@@ -142,21 +124,21 @@ def replay(path: Path, backend: str = "auto", threads: int = 0) -> ReplayReport:
     """Run the dumped step again and say what happens. Exposure, pose refinement, noise and training
     terms are not part of a dump."""
     inputs = read_dump(path)
-    step, backend_name = make_step(backend, threads)
+    step, loss_of = splat_step(backend, threads), photometric(backend)
     params = {name: tensor.clone() for name, tensor in inputs.params.items()}
-    rendering = step.render(params, inputs.cam_from_world, inputs.intrinsics, inputs.background, inputs.settings)
+    rendering = step.render(params, inputs.view, inputs.background, inputs.settings)
     finite = float(torch.isfinite(rendering.image).double().mean())
-    loss = step.photometric(inputs.target, inputs.mask, inputs.ssim_weight)
-    step.backward_adam(params, inputs.adam, inputs.hyper, stats=None)
+    found = loss_of(rendering.image, inputs.target, inputs.mask, inputs.ssim_weight)
+    step.backward_adam(params, inputs.adam, inputs.hyper, OutputGradients(found.v_image))
     updates = {name: _largest_change(params[name], inputs.params[name]) for name in PARAMETER_NAMES}
     return ReplayReport(
         step=inputs.step,
         reason=inputs.reason,
         view_name=inputs.view_name,
-        backend=backend_name,
+        backend=backend_name(backend),
         num_splats=params["means"].shape[0],
-        loss=loss,
-        loss_sound=is_sound_loss(loss),
+        loss=found.loss,
+        loss_sound=is_sound_loss(found.loss),
         image_finite=finite,
         bad_before=find_bad(inputs.params, inputs.extent),
         bad_after=find_bad(params, inputs.extent),

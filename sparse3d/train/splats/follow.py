@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The optimiser's state when the splats change, and small Adam for what is not a splat."""
+"""The optimiser's state when the splats change."""
 
 from __future__ import annotations
 

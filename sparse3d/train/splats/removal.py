@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Floaters removed while a run goes on: after stated fractions of its steps what the photos do not want goes, and the
-steps that are left can put what belongs there behind it.
+"""Splats removed while a run goes on: what photos do not want, and what lies outside the visual hull of an object.
 
-Votes of the photos and statistics of neighbours are those of `sparse3d clean` (floaters.py).
+After stated fractions of the steps it goes, and the steps that are left can put what belongs there in its place. Votes
+of the photos and statistics of neighbours are those of `sparse3d clean` (judge/floaters.py).
 """
 
 from __future__ import annotations
@@ -10,73 +10,93 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
 
 from sparse3d.depth.depth_map import DepthMap
-from sparse3d.judge.background import evaluation_background
-from sparse3d.judge.floaters import Region, find_floaters, without
-from sparse3d.judge.photos import JudgingPhotos
-from sparse3d.judge.pictures import TrainViews
-from sparse3d.kernels.records import AdamState, DensityStats
-from sparse3d.records.scene import Scene
+from sparse3d.judge.floaters import Floaters, Region, find_floaters
 from sparse3d.splats import Splats
 from sparse3d.train.config import TrainConfig
-from sparse3d.train.exposure import Exposure
-from sparse3d.train.poses import CameraOpt
-from sparse3d.train.splats.follow import follow
+from sparse3d.train.shots import TrainingPhotos
+from sparse3d.train.splats.density.policy import DensityUpdate
 
 
 @dataclass(frozen=True)
-class Removed:
-    """The splats left and their state. counts: number removed by criterion; kept: more was found than
-    floaters.max_share allows, and nothing was removed."""
+class Removal:
+    """update: the splats that stay, None where all do. counts: number found by criterion. kept: more was found than may
+    go, and nothing was removed."""
 
-    params: dict[str, Tensor]
-    adam: AdamState
-    stats: DensityStats
+    update: DensityUpdate | None
     counts: dict[str, int]
     kept: bool = False
 
 
 class FloaterRemoval:
-    """The moments of one run, and the photos that judge. depth_maps: by index in the scene. hull: where splats may
-    be."""
+    """What the photos of one run do not want (cfg.floaters.at). depth_maps: by index in the scene; hull: where splats
+    may be."""
 
     def __init__(
-        self, scene: Scene, cfg: TrainConfig, depth_maps: Mapping[int, DepthMap], hull: Region | None = None
+        self, photos: TrainingPhotos, cfg: TrainConfig, depth_maps: Mapping[int, DepthMap], hull: Region | None = None
     ) -> None:
-        self._scene, self._cfg, self._hull = scene, cfg, hull
-        self._depths = {position: depth_maps[i] for position, i in enumerate(scene.train) if i in depth_maps}
-        self._steps = {max(1, round(moment * cfg.steps)) for moment in cfg.floaters.at}
+        self._photos, self._cfg, self._hull = photos, cfg, hull
+        train = photos.scene.train
+        self._depths = {position: depth_maps[i] for position, i in enumerate(train) if i in depth_maps}
+        self._steps = _steps(cfg.floaters.at, cfg.steps)
 
     def due(self, step: int) -> bool:
         """After this step (1-based)."""
         return step in self._steps
 
-    def apply(
-        self,
-        params: dict[str, Tensor],
-        adam: AdamState,
-        stats: DensityStats,
-        exposure: Exposure | None,
-        camera_opt: CameraOpt | None,
-    ) -> Removed:
-        """Look for floaters through the cameras and exposures as they are now; what is given stays as it is."""
+    def find(self, splats: Splats) -> Removal:
+        """Judged through the cameras and exposures as they are now."""
         cfg = self._cfg
-        splats = Splats(**params, antialias=cfg.antialias)
-        photos = JudgingPhotos(
-            TrainViews(self._scene, cfg), evaluation_background(self._scene, cfg), scale=self._scale(),
-            most=cfg.floaters.photos, depths=self._depths, exposure=exposure, camera_opt=camera_opt,
-        )  # fmt: skip
+        photos = self._photos.judges(scale=self._scale(), most=cfg.floaters.photos, depths=self._depths)
         backend = None if cfg.backend == "auto" else cfg.backend
         found = find_floaters(splats, photos, cfg.floaters, hull=self._hull, backend=backend)
         update = without(splats, found)
         if update is None or found.share > cfg.floaters.max_share:
-            return Removed(params, adam, stats, found.counts, kept=update is not None)
-        left = DensityStats(*(tensor[update.source_row] for tensor in stats.tensors()))
-        return Removed(update.params, follow(adam, update), left, found.counts)
+            return Removal(None, found.counts, kept=update is not None)
+        return Removal(update, found.counts)
 
     def _scale(self) -> int:
         """Half size is enough to tell floaters, where that leaves pictures of the least size to train on."""
-        short = min(min(self._scene.images.size(i)) for i in self._scene.train)
+        scene = self._photos.scene
+        short = min(min(scene.images.size(i)) for i in scene.train)
         return 2 if short // 2 >= self._cfg.schedule.min_side_px else 1
+
+
+class OutsideRemoval:
+    """What lies outside of the hull (cfg.floaters.outside_at); never due without a hull."""
+
+    def __init__(self, cfg: TrainConfig, hull: Region | None) -> None:
+        self._hull = hull
+        self._steps = set() if hull is None else _steps(cfg.floaters.outside_at, cfg.steps)
+
+    def due(self, step: int) -> bool:
+        """After this step (1-based)."""
+        return step in self._steps
+
+    def find(self, splats: Splats) -> Removal:
+        """All whose centre lies outside, however many: masks leave no doubt. Where that is every splat the hull is not
+        of this scene, and nothing is removed."""
+        assert self._hull is not None, "without a hull no step is due"
+        outside = torch.from_numpy(~self._hull.contains(splats.means.cpu().numpy()))
+        number = int(outside.sum())
+        if number == 0:
+            return Removal(None, {})
+        found = Floaters(outside, {"outside": number})
+        if number == len(outside):
+            return Removal(None, found.counts, kept=True)
+        return Removal(without(splats, found), found.counts)
+
+
+def without(splats: Splats, found: Floaters) -> DensityUpdate | None:
+    """The change that removes them, None where there is none: rows that stay, in their order."""
+    if not bool(found.remove.any()):
+        return None
+    rows = torch.nonzero(~found.remove)[:, 0]
+    params = {name: tensor[rows].contiguous() for name, tensor in splats.named()}
+    return DensityUpdate(params, rows, torch.zeros_like(rows, dtype=torch.bool), removed=int(found.remove.sum()))
+
+
+def _steps(moments: tuple[float, ...], steps: int) -> set[int]:
+    return {max(1, round(moment * steps)) for moment in moments}

@@ -42,7 +42,7 @@ class Adaptive(DensityPolicy):
 
         source_row = torch.cat([keep_rows, clone_rows, split_rows, split_rows])
         new = {name: tensor[source_row].contiguous() for name, tensor in params.items()}
-        is_new = torch.zeros(len(source_row), dtype=torch.bool)
+        is_new = torch.zeros_like(source_row, dtype=torch.bool)
         is_new[len(keep_rows) :] = True
         if len(clone_rows) and self.cfg.revised_opacity:
             shared = _shared_opacity(params["logit_opacities"][clone_rows])
@@ -51,7 +51,7 @@ class Adaptive(DensityPolicy):
             new["logit_opacities"][len(keep_rows) : len(keep_rows) + len(clone_rows)] = shared
         halves = slice(len(keep_rows) + len(clone_rows), None)
         if len(split_rows):
-            noise = torch.randn(2 * len(split_rows), 3, generator=generator)
+            noise = torch.randn(2 * len(split_rows), 3, generator=generator, device=generator.device)
             offsets = _rotate(new["quats_wxyz"][halves], noise * new["log_scales"][halves].exp())
             new["means"][halves] += offsets
             new["log_scales"][halves] -= math.log(_SPLIT_SHRINK)

@@ -63,7 +63,7 @@ class Mcmc(DensityPolicy):
             new = {name: torch.cat([tensor, tensor[sources]]) for name, tensor in new.items()}
             is_new[sources] = True
             source_row = torch.cat([source_row, source_row[sources]])
-            is_new = torch.cat([is_new, torch.ones(grown, dtype=torch.bool)])
+            is_new = torch.cat([is_new, torch.ones_like(sources, dtype=torch.bool)])
         if not len(dead) and not grown:
             return None
         return DensityUpdate(new, source_row, is_new, added=grown, removed=0, moved=len(dead))
@@ -74,7 +74,7 @@ class Mcmc(DensityPolicy):
         faint = torch.nonzero(opacity < _NOISE_OPACITY_MAX)[:, 0]
         if not len(faint):
             return
-        noise = torch.randn(len(faint), 3, generator=generator)
+        noise = torch.randn(len(faint), 3, generator=generator, device=generator.device)
         gate = torch.sigmoid(_NOISE_SHARPNESS * (self.cfg.prune_opacity - opacity[faint]))
         noise *= (gate * (means_rate * self.cfg.mcmc_noise))[:, None]
         rotation = rotation_from_quats(params["quats_wxyz"][faint])

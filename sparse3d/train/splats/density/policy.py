@@ -84,8 +84,8 @@ def identity_update(params: Mapping[str, Tensor]) -> DensityUpdate:
     count = params["means"].shape[0]
     return DensityUpdate(
         {name: tensor.clone() for name, tensor in params.items()},
-        torch.arange(count),
-        torch.zeros(count, dtype=torch.bool),
+        torch.arange(count, device=params["means"].device),
+        params["means"].new_zeros(count, dtype=torch.bool),
     )
 
 
@@ -95,6 +95,6 @@ def sample_rows(weights: Tensor, count: int, generator: torch.Generator) -> Tens
     By a cumulative sum in float64 on one thread: torch.multinomial gives no promise about the number of threads.
     """
     total = np.cumsum(weights.double().numpy())
-    uniform = torch.rand(count, generator=generator, dtype=torch.float64).numpy()
+    uniform = torch.rand(count, generator=generator, dtype=torch.float64, device=generator.device).numpy()
     rows = np.searchsorted(total, uniform * total[-1], side="right")
     return torch.from_numpy(np.minimum(rows, len(total) - 1).astype(np.int64))

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sparse3d.kernels.records import AdamState
+from sparse3d.kernels.records import AdamState, OutputGradients
 from sparse3d.kernels.step import StepRendering
+from sparse3d.train.shots import Shot
 from sparse3d.train.splats.terms.config import active_terms
 from sparse3d.train.splats.terms.table import TERMS
-from sparse3d.train.splats.terms.term import TermSetup, TermStep
-from sparse3d.train.trainee import OutputGradients
+from sparse3d.train.splats.terms.term import TermSetup
 
 
 class ActiveTerms:
@@ -26,22 +26,22 @@ class ActiveTerms:
         return any(term.needs_depth(position) for term in self._terms)
 
     def before_render(
-        self, step: TermStep, params: dict[str, Tensor], adam: AdamState, base: Mapping[str, Tensor] | None = None
+        self, shot: Shot, params: dict[str, Tensor], adam: AdamState, base: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
         """The parameters to render: `base` (`params` unless given) as the terms change it."""
         shown = dict(params if base is None else base)
         for term in self._terms:
-            term.before_render(step, params, adam, shown)
+            term.before_render(shot, params, adam, shown)
         return shown
 
-    def add_gradients(self, step: TermStep, rendering: StepRendering, gradients: OutputGradients) -> None:
+    def add_gradients(self, shot: Shot, rendering: StepRendering, gradients: OutputGradients) -> None:
         for term in self._terms:
-            term.add_gradients(step, rendering, gradients)
+            term.add_gradients(shot, rendering, gradients)
 
-    def after_step(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> None:
+    def after_step(self, shot: Shot, params: dict[str, Tensor], adam: AdamState) -> None:
         # Backwards, so that what `before_render` changed last is given back first.
         for term in reversed(self._terms):
-            term.after_step(step, params, adam)
+            term.after_step(shot, params, adam)
 
     def after_refine(self, params: Mapping[str, Tensor]) -> None:
         for term in self._terms:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.depth.depth_map import DepthMap
+from sparse3d.train.shots import Shot
 from sparse3d.train.splats.schedule import decayed
 from sparse3d.train.splats.terms.expected_depth import ExpectedDepthTerm, one_in_four
-from sparse3d.train.splats.terms.term import TERMS, TermStep
+from sparse3d.train.splats.terms.term import TERMS
 
 # Relative depth error below which the loss is quadratic: finer than that, depth maps are noise.
 _HUBER = 0.01
@@ -60,12 +61,12 @@ class DepthMapTerm(ExpectedDepthTerm, abc.ABC):
     def needs_depth(self, position: int) -> bool:
         return self._map(position) is not None
 
-    def v_z(self, z: Tensor, seen: Tensor, step: TermStep) -> Tensor:
-        found = self._map(step.position)
+    def v_z(self, z: Tensor, seen: Tensor, shot: Shot) -> Tensor:
+        found = self._map(shot.position)
         assert found is not None
-        target = resampled(found, step.view.width, step.view.height, step.mask)
-        weight = self.weight * decayed(1.0, self.cfg.depth_final, step.progress)
-        return self.v_error(z, seen, target, step) * weight
+        target = resampled(found, shot.view.width, shot.view.height, shot.mask)
+        weight = self.weight * decayed(1.0, self.cfg.depth_final, shot.progress)
+        return self.v_error(z, seen, target, shot) * weight
 
     def _map(self, position: int) -> DepthMap | None:
         found = self.setup.depth_maps.get(self.setup.scene.train[position])
@@ -76,7 +77,7 @@ class DepthMapTerm(ExpectedDepthTerm, abc.ABC):
     def weight(self) -> float: ...
 
     @abc.abstractmethod
-    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
+    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, shot: Shot) -> Tensor:
         """As `v_z`, of the unweighted loss."""
 
 
@@ -89,7 +90,7 @@ class MetricDepth(DepthMapTerm):
     def weight(self) -> float:
         return self.cfg.depth
 
-    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
+    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, shot: Shot) -> Tensor:
         weight = target.weight * seen
         depth = torch.where(weight > 0, target.depth, 1.0)
         slope = ((z - depth) / (depth * _HUBER)).clamp(-1.0, 1.0)
@@ -107,7 +108,7 @@ class RelativeDepth(DepthMapTerm):
     def weight(self) -> float:
         return self.cfg.depth_pearson
 
-    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
+    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, shot: Shot) -> Tensor:
         every = one_in_four(self.setup.generator)
         # numpy sums on one thread, in the same order every time.
         weight = (target.weight * seen).numpy()[every]

@@ -11,9 +11,10 @@ import abc
 import torch
 from torch import Tensor
 
+from sparse3d.kernels.records import OutputGradients
 from sparse3d.kernels.step import StepRendering
-from sparse3d.train.splats.terms.term import Term, TermStep
-from sparse3d.train.trainee import OutputGradients
+from sparse3d.train.shots import Shot
+from sparse3d.train.splats.terms.term import Term
 
 _ALPHA_MIN = 0.5
 
@@ -35,20 +36,20 @@ def expected_depth_vjp(v_z: Tensor, alpha: Tensor, z: Tensor) -> tuple[Tensor, T
 
 def one_in_four(generator: torch.Generator) -> tuple[slice, slice]:
     """Index of every second row and column, from a random one of the first two: other pixels in every step."""
-    row, column = torch.randint(2, (2,), generator=generator).tolist()
+    row, column = torch.randint(2, (2,), generator=generator, device=generator.device).tolist()
     return slice(row, None, 2), slice(column, None, 2)
 
 
 class ExpectedDepthTerm(Term, abc.ABC):
     """A term that is a function of the photo's expected depth."""
 
-    def add_gradients(self, step: TermStep, rendering: StepRendering, gradients: OutputGradients) -> None:
-        if not self.needs_depth(step.position):
+    def add_gradients(self, shot: Shot, rendering: StepRendering, gradients: OutputGradients) -> None:
+        if not self.needs_depth(shot.position):
             return
         z, alpha, seen = expected_depth(rendering)
-        v_alpha, v_depth = expected_depth_vjp(self.v_z(z, seen, step), alpha, z)
+        v_alpha, v_depth = expected_depth_vjp(self.v_z(z, seen, shot), alpha, z)
         gradients.add(alpha=v_alpha, depth=v_depth)
 
     @abc.abstractmethod
-    def v_z(self, z: Tensor, seen: Tensor, step: TermStep) -> Tensor:
+    def v_z(self, z: Tensor, seen: Tensor, shot: Shot) -> Tensor:
         """Gradient [H,W] of the weighted loss to z [H,W], which is positive; 0 where `seen` [H,W] is False."""

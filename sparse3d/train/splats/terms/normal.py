@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from sparse3d.kernels.records import View
+from sparse3d.train.shots import Shot
 from sparse3d.train.splats.terms.depth import DepthMapTerm, DepthTarget
 from sparse3d.train.splats.terms.expected_depth import one_in_four
-from sparse3d.train.splats.terms.term import TERMS, TermStep
+from sparse3d.train.splats.terms.term import TERMS
 
 _ALL = (slice(None), slice(None))
 
@@ -17,9 +18,11 @@ _ALL = (slice(None), slice(None))
 def rays(view: View) -> Tensor:
     """[3,H,W] points on the pixels' rays at z = 1, in the camera's frame."""
     fx, fy, cx, cy = view.intrinsics.tolist()
-    x = (torch.arange(view.width) + 0.5 - cx) / fx
-    y = (torch.arange(view.height) + 0.5 - cy) / fy
-    return torch.stack(torch.broadcast_tensors(x[None, :], y[:, None], torch.ones(view.height, view.width)))
+    device = view.intrinsics.device
+    x = (torch.arange(view.width, device=device) + 0.5 - cx) / fx
+    y = (torch.arange(view.height, device=device) + 0.5 - cy) / fy
+    one = torch.ones(view.height, view.width, device=device)
+    return torch.stack(torch.broadcast_tensors(x[None, :], y[:, None], one))
 
 
 def cross(a: Tensor, b: Tensor) -> Tensor:
@@ -78,8 +81,8 @@ class Normals(DepthMapTerm):
     def weight(self) -> float:
         return self.cfg.normal
 
-    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, step: TermStep) -> Tensor:
-        every, ray = one_in_four(self.setup.generator), rays(step.view)
+    def v_error(self, z: Tensor, seen: Tensor, target: DepthTarget, shot: Shot) -> Tensor:
+        every, ray = one_in_four(self.setup.generator), rays(shot.view)
         across, down, normal, length = normals_of(ray * z, every)
         s = Around(seen, every)
         known = Around(target.weight, every).here

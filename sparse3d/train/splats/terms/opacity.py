@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.kernels.records import AdamState
-from sparse3d.train.splats.terms.term import TERMS, Term, TermStep
+from sparse3d.train.shots import Shot
+from sparse3d.train.splats.terms.term import TERMS, Term
 
 # The logit of a splat that is left out: its opacity is far below what is blended, so it is culled.
 DROPPED_LOGIT = -30.0
@@ -56,14 +57,12 @@ class Dropout(Term):
     Chen et al. 2025, "Quantifying and alleviating co-adaptation"): splats behind others get gradients too, and none
     relies on what only the one photo sees. The share rises linearly to the weight at the end of the run."""
 
-    def before_render(
-        self, step: TermStep, params: dict[str, Tensor], adam: AdamState, shown: dict[str, Tensor]
-    ) -> None:
-        share = self.cfg.dropout * step.progress
+    def before_render(self, shot: Shot, params: dict[str, Tensor], adam: AdamState, shown: dict[str, Tensor]) -> None:
+        share = self.cfg.dropout * shot.progress
         if share <= 0.0:
             return
         logits = shown["logit_opacities"]
-        dropped = torch.rand(len(logits), generator=self.setup.generator) < share
+        dropped = torch.rand(len(logits), generator=self.setup.generator, device=self.setup.generator.device) < share
         shown["logit_opacities"] = drop(logits, dropped, share)
 
 
@@ -74,8 +73,8 @@ class OpacityDecay(Term):
 
     Splats that no step has seen keep their opacity: what lies outside of every photo is not contradicted by any."""
 
-    def after_step(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> None:
-        if step.progress < self.cfg.opacity_decay_start:
+    def after_step(self, shot: Shot, params: dict[str, Tensor], adam: AdamState) -> None:
+        if shot.progress < self.cfg.opacity_decay_start:
             return
         change = fading(params["logit_opacities"], min(self.cfg.opacity_decay / self.setup.steps, _DECAY_MAX))
         # Adam's second moment is above 0 from the first gradient on.

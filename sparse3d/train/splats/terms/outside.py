@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from sparse3d.depth.hull import of_an_object
+from sparse3d.kernels.records import OutputGradients
 from sparse3d.kernels.step import StepRendering
-from sparse3d.train.splats.terms.term import TERMS, Term, TermStep
-from sparse3d.train.trainee import OutputGradients
+from sparse3d.train.shots import Shot
+from sparse3d.train.splats.terms.term import TERMS, Term
 
 
 @TERMS.register("outside")
@@ -15,7 +16,7 @@ class Outside(Term):
     DTU): what lies there is no part of the object. A mask that does not cut an object out (`of_an_object`) hides a
     passer-by or an edge of the photo; behind it there is something, and the term leaves it alone."""
 
-    def add_gradients(self, step: TermStep, rendering: StepRendering, gradients: OutputGradients) -> None:
-        if step.mask is not None and of_an_object(step.mask.numpy() >= 0.5):
-            scale = 2.0 * self.cfg.outside / step.mask.numel()
-            gradients.add(alpha=rendering.alpha * (1.0 - step.mask) * scale)
+    def add_gradients(self, shot: Shot, rendering: StepRendering, gradients: OutputGradients) -> None:
+        if shot.mask is not None and of_an_object(shot.mask.numpy() >= 0.5):
+            scale = 2.0 * self.cfg.outside / shot.mask.numel()
+            gradients.add(alpha=rendering.alpha * (1.0 - shot.mask) * scale)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from sparse3d.depth.depth_map import DepthMap
-from sparse3d.kernels.records import AdamState, View
+from sparse3d.kernels.records import AdamState, OutputGradients
 from sparse3d.kernels.step import StepRendering
 from sparse3d.records.scene import Scene
 from sparse3d.registry import Registry
+from sparse3d.train.shots import Shot
 from sparse3d.train.splats.terms.config import TermsConfig
-from sparse3d.train.trainee import OutputGradients
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,6 @@ class TermSetup:
     steps: int
     generator: torch.Generator
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TermStep:
-    """The step under way. progress: share of the run done before it, 0 to less than 1; position: of the photo within
-    scene.train; mask [H,W] or None: as the loss sees it."""
-
-    progress: float
-    position: int
-    view: View
-    mask: Tensor | None
 
 
 class Term:
@@ -55,19 +44,17 @@ class Term:
         del position
         return False
 
-    def before_render(
-        self, step: TermStep, params: dict[str, Tensor], adam: AdamState, shown: dict[str, Tensor]
-    ) -> None:
+    def before_render(self, shot: Shot, params: dict[str, Tensor], adam: AdamState, shown: dict[str, Tensor]) -> None:
         """May put other tensors into `shown`, which is what this step renders; `params` are what it updates.
 
         logit_opacities alone may differ between the two without harm: the backward pass takes the opacity shown as a
         constant times the splat's own (or clamped: the clamp is passed through).
         """
 
-    def add_gradients(self, step: TermStep, rendering: StepRendering, gradients: OutputGradients) -> None:
+    def add_gradients(self, shot: Shot, rendering: StepRendering, gradients: OutputGradients) -> None:
         """May add to the gradients of the loss to the rendering's image, alpha and depth."""
 
-    def after_step(self, step: TermStep, params: dict[str, Tensor], adam: AdamState) -> None:
+    def after_step(self, shot: Shot, params: dict[str, Tensor], adam: AdamState) -> None:
         """May change `params` and the moments in place, after the optimiser."""
 
     def after_refine(self, params: Mapping[str, Tensor]) -> None:
