@@ -32,8 +32,8 @@ class Switch:
 
 # What is no training term and can be left out all the same; settings that this version lacks are passed over.
 _OTHERS = (
-    Switch("dense initial points", "scene.dense", "off", ("--dense", "off")),
-    Switch("guess around the photos", "scene.surround", 0.0, ("--surround", "0")),
+    Switch("dense initial points", "start.dense", "off", ("--dense", "off")),
+    Switch("guess around the photos", "start.surround", 0.0, ("--surround", "0")),
     Switch("mean colour behind", "train.background", "auto", ("--train-background", "auto")),
     Switch("rising degree of colour", "train.schedule.sh_degree_every", 0.0, ("--schedule.sh-degree-every", "0")),
     Switch("half size at first", "train.schedule.half_size_until", 0.0, ("--schedule.half-size-until", "0")),

@@ -14,9 +14,11 @@ from sparse3d.judge.evaluate import Scores, evaluate, image_renderer
 from sparse3d.loss import Lpips
 from sparse3d.records.scene import Scene
 from sparse3d.runs.config import RunConfig
+from sparse3d.runs.kept_start import search_of
 from sparse3d.start.find import find_start
 from sparse3d.train.events import Stepped
 from sparse3d.train.loop import train
+from sparse3d.train.splats.trainee import SplatsFrom
 
 # (name of the photo left out, share of its training done, what to say)
 Progress = Callable[[str, float, str], None]
@@ -42,11 +44,10 @@ def _without(scene: Scene, index: int, cfg: RunConfig, lpips: Lpips | None, prog
 
     given = scene.points if cfg.scene.points is not None else None
     part = replace(scene, train=tuple(i for i in scene.train if i != index), test=(index,), points=given)
-    start = find_start(part, cfg, progress=lambda what, _: tell(0.0, what))
-    splats = start.splats(cfg.train)
+    start = find_start(part, replace(search_of(cfg), progress=lambda what, _: tell(0.0, what)))
     # Evaluations on the way would change nothing and cost time.
     training = replace(cfg.train, eval_every=0)
-    loop = train(part, splats, training, None, depth_maps=start.depth_maps, hull=start.hull)
+    loop = train(part, SplatsFrom.start(start, training), training)
     while True:
         try:
             event = next(loop)
@@ -55,7 +56,7 @@ def _without(scene: Scene, index: int, cfg: RunConfig, lpips: Lpips | None, prog
             break
         if isinstance(event, Stepped):
             tell(event.step / event.steps, f"loss {event.loss:.4f}")
-    render_image = image_renderer(splats, evaluation_background(part, cfg.train), cfg.train.backend)
+    render_image = image_renderer(splats, evaluation_background(part, cfg.train.background), cfg.train.backend)
     scores = evaluate(part, part.test, render_image, lpips)
     tell(1.0, "" if scores.psnr is None else f"PSNR {scores.psnr:.2f} dB")
     return scores

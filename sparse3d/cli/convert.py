@@ -53,6 +53,7 @@ def main(words: Sequence[str]) -> int:
     from sparse3d import formats
     from sparse3d.export.recipes import finest
     from sparse3d.formats.html.page import how_to_open
+    from sparse3d.runs.finished import splat_file
 
     chosen = formats.format_for_suffix(args.out)
     if args.out.is_dir():
@@ -65,7 +66,7 @@ def main(words: Sequence[str]) -> int:
     opts = formats.WriteOptions(sh_degree=args.sh_degree, effort=args.effort, version=args.spz_version, knobs=knobs)
     formats.check_options(chosen, opts)
     began = time.perf_counter()
-    source = args.source / "splat.ply" if args.source.is_dir() else args.source
+    source = splat_file(args.source)
     splats = formats.read(source)
     is_page = chosen.name == "html"
     if is_page:
@@ -91,10 +92,9 @@ def main(words: Sequence[str]) -> int:
 def _page(args: Args, splats: Splats) -> PageOptions:
     """Named after the file; a run's page opens at its first training photo."""
     from sparse3d.export.page import page_options
-    from sparse3d.render.camera_file import read_camera_file
+    from sparse3d.runs.finished import cameras_beside
 
-    cameras = args.source / "cameras.json"
-    named = read_camera_file(cameras) if args.source.is_dir() and cameras.is_file() else []
+    named = cameras_beside(args.source) if args.source.is_dir() else []
     return page_options(args.out.stem, splats, [c.camera for c in named if c.split in ("train", "")])
 
 

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +15,12 @@ import tyro
 from sparse3d.cli.parse import parse
 from sparse3d.cli.table import aligned
 from sparse3d.cli.terminal import Bar, say
-from sparse3d.errors import DataError, UsageError
+from sparse3d.errors import UsageError
 
 if TYPE_CHECKING:
     from sparse3d.judge.evaluate import Scores
     from sparse3d.records.scene import Scene
-    from sparse3d.runs.config import RunConfig
+    from sparse3d.runs.finished import FinishedRun
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,10 @@ class Args:
 
 def main(words: Sequence[str]) -> int:
     args = parse(Args, words, prog="eval")
-    if not (args.run / "config.toml").is_file():
-        raise DataError(f"{args.run}: is not the folder of a run (no config.toml)")
-    from sparse3d.runs.config import read_run_config
+    from sparse3d.runs.finished import FinishedRun
 
-    cfg = read_run_config(args.run)
-    result = _leave_one_out(args, cfg) if args.leave_one_out else _held_out(args, cfg)
+    run = FinishedRun.open(args.run)
+    result = _leave_one_out(args, run) if args.leave_one_out else _held_out(args, run)
     if args.json:
         print(json.dumps(result, allow_nan=False))
     else:
@@ -54,48 +53,42 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _held_out(args: Args, cfg: RunConfig) -> dict[str, Any]:
-    from sparse3d import formats
+def _held_out(args: Args, run: FinishedRun) -> dict[str, Any]:
     from sparse3d.judge.align import aligned_scores
     from sparse3d.judge.background import evaluation_background
     from sparse3d.judge.evaluate import evaluate, image_renderer
+    from sparse3d.runs.report import fitting_of
 
-    if not (args.run / "splat.ply").is_file():
-        raise DataError(f"{args.run}: holds no splat.ply; finish the run first (train --out {args.run} --resume)")
-    splats = formats.read(args.run / "splat.ply")
-    scene = _load(args, cfg)
-    try:
+    splats, train = run.splats, run.config.train
+    # Held-out cameras are never refined, and aligning them goes by the extent that training saw.
+    with _loading(args, run) as scene:
         if not scene.test:
             raise UsageError(
                 f"{args.run}: this run held out no photo, so there is nothing to compare with; use --leave-one-out, or "
                 "train with --test-every 4"
             )
-        render_image = image_renderer(splats, evaluation_background(scene, cfg.train), cfg.train.backend)
+        render_image = image_renderer(splats, evaluation_background(scene, train.background), train.backend)
         with Bar("comparing") as bar:
             bar.show(None, f"{len(scene.test)} photos")
             lpips = _lpips(args)
             values = _values(evaluate(scene, scene.test, render_image, lpips))
             if scene.camera_source != "given":
-                moved, _ = aligned_scores(scene, splats, cfg.train, lpips)
+                moved, _ = aligned_scores(scene, splats, fitting_of(scene, train), lpips)
                 values |= {f"{name}_aligned": getattr(moved, name) for name in ("psnr", "ssim", "lpips")}
-    finally:
-        scene.images.close()
-    return {"run": str(args.run), "held_out": len(scene.test), "num_splats": splats.num_splats, **values}
+        return {"run": str(args.run), "held_out": len(scene.test), "num_splats": splats.num_splats, **values}
 
 
-def _leave_one_out(args: Args, cfg: RunConfig) -> dict[str, Any]:
+def _leave_one_out(args: Args, run: FinishedRun) -> dict[str, Any]:
     from sparse3d.bench.leave_one_out import leave_one_out
     from sparse3d.formats import atomic_file
 
-    scene = _load(args, cfg)
-    try:
+    # Cameras as the run got them: refined ones have learned from the photo that is left out.
+    with _loading(args, run) as scene:
         if scene.camera_source != "given":
             say("note: the cameras come from structure from motion that saw every photo; points and splats do not")
         with _BarForEach() as bars:
-            scores = leave_one_out(scene, cfg, _lpips(args), bars.show)
-    finally:
-        scene.images.close()
-    result = {"run": str(args.run), "left_out_in_turn": len(scene.train), "cameras": scene.camera_source}
+            scores = leave_one_out(scene, run.config, _lpips(args), bars.show)
+        result = {"run": str(args.run), "left_out_in_turn": len(scene.train), "cameras": scene.camera_source}
     result |= _values(scores)
     with atomic_file(args.run / "leave_one_out.json") as file:
         file.write(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8"))
@@ -125,14 +118,14 @@ class _BarForEach:
         self._bar.show(fraction, text)
 
 
-def _load(args: Args, cfg: RunConfig) -> Scene:
-    from sparse3d.load.scene import load_scene
-
-    path = args.scene if args.scene is not None else Path(cfg.scene_path)
-    if not path.exists():
-        raise DataError(f"{path}: the run's scene is not there any more; say with --scene where it is")
-    with Bar("loading") as bar:
-        return load_scene(path, cfg.scene, progress=lambda what, f: bar.show(f, what), workdir=args.run)
+@contextlib.contextmanager
+def _loading(args: Args, run: FinishedRun) -> Iterator[Scene]:
+    """The run's scene with the cameras as the run got them."""
+    with contextlib.ExitStack() as stack:
+        with Bar("loading") as bar:
+            opened = run.scene(args.scene, lambda what, f: bar.show(f, what), refined=False)
+            scene = stack.enter_context(opened)
+        yield scene
 
 
 def _lpips(args: Args) -> Any:

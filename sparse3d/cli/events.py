@@ -48,7 +48,7 @@ class TerminalReader:
         elif isinstance(event, Stepped):
             self._stepped(event)
         elif isinstance(event, Evaluated) and not event.final and event.psnr is not None:
-            say(f"step {event.step}: PSNR {event.psnr:.2f} dB on the held-out photos, {event.num_splats:,} splats")
+            say(f"step {event.step}: PSNR {event.psnr:.2f} dB on the held-out photos, {event.count:,} {event.counted}")
         elif isinstance(event, Cleaned):
             self._cleaned(event)
         elif isinstance(event, Finished):
@@ -67,7 +67,7 @@ class TerminalReader:
         held = f"{event.views_test} held out" if event.views_test else "none held out"
         say(
             f"training on {event.views_train} photos ({held}) of {event.width}x{event.height}, "
-            f"{event.num_splats:,} splats to begin with, {event.backend} back end"
+            f"{event.count:,} {event.counted} to begin with, {event.backend} back end"
             + (f", going on after step {event.step} of {event.steps}" if event.step else f", {event.steps} steps")
         )
         self._training = True
@@ -76,7 +76,7 @@ class TerminalReader:
     def _stepped(self, event: Stepped) -> None:
         if self._bar is None:
             return
-        text = f"loss {event.loss:.4f}  PSNR {event.psnr:.1f}  {event.num_splats:,} splats"
+        text = f"loss {event.loss:.4f}  PSNR {event.psnr:.1f}  {event.count:,} {event.counted}"
         rate = self._rate.update(event.step, event.seconds)
         if rate:
             text += f"  {rate:.1f} steps/s"
@@ -85,7 +85,7 @@ class TerminalReader:
     def _cleaned(self, event: Cleaned) -> None:
         by = ", ".join(f"{number:,} {name}" for name, number in event.removed.items()) or "none"
         more = "; more than floaters.max_share, so all stay" if event.kept else ""
-        say(f"step {event.step}: floaters: {by}{more}; {event.num_splats:,} splats")
+        say(f"step {event.step}: floaters: {by}{more}; {event.count:,} {event.counted}")
 
     def _open(self, stage: str) -> None:
         self._close()

@@ -49,7 +49,9 @@ def describe(path: Path) -> dict[str, Any]:
     """Plain values about `path`. Raises DataError where it is nothing we know."""
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")
-    if path.is_dir() and (path / "config.toml").is_file():
+    from sparse3d.runs.finished import is_run
+
+    if is_run(path):
         return _run(path)
     if path.is_file() and path.suffix.lower() != ".json" and not _is_video(path):
         return _file(path)
@@ -58,32 +60,25 @@ def describe(path: Path) -> dict[str, Any]:
 
 def _run(path: Path) -> dict[str, Any]:
     from sparse3d.config import read_layer
+    from sparse3d.runs.finished import FinishedRun, read_json
 
+    run = FinishedRun.open(path)
+    # As it is stored: a run of another version can still be told of.
     config = read_layer(path / "config.toml").values
     out: dict[str, Any] = {"kind": "run", "scene": config.get("scene_path", ""), "preset": config.get("preset", "")}
-    checkpoint = _json(path / "checkpoint.json")
+    checkpoint = read_json(path / "checkpoint.json")
     steps = config.get("train", {}).get("steps")
-    metrics = _json(path / "metrics.json")
-    if metrics is not None:
+    if run.metrics is not None:
         out["state"] = "finished"
     elif checkpoint is not None:
         out["state"] = f"not finished: {checkpoint['step']} of {steps} steps (go on with train --out {path} --resume)"
     else:
         out["state"] = "not finished: no checkpoint yet"
-    if (path / "splat.ply").is_file():
-        out |= {key: value for key, value in _file(path / "splat.ply").items() if key != "kind"}
-    if metrics is not None:
-        out["metrics"] = metrics
+    if run.has_splats:
+        out |= {key: value for key, value in _file(run.splat_file).items() if key != "kind"}
+    if run.metrics is not None:
+        out["metrics"] = run.metrics
     return out
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
 
 
 def _file(path: Path) -> dict[str, Any]:

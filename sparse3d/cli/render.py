@@ -12,7 +12,7 @@ import tyro
 
 from sparse3d.cli.parse import parse
 from sparse3d.cli.terminal import Bar, say
-from sparse3d.errors import DataError, UsageError
+from sparse3d.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,10 +66,11 @@ def main(words: Sequence[str]) -> int:
         raise UsageError(f"{out}: is not empty; add --overwrite to write into it all the same, or choose another --out")
     from sparse3d import formats
     from sparse3d.cli import video
+    from sparse3d.runs.finished import splat_file
 
     if is_video:
         video.require_encoder()
-    splats = formats.read(_splat_file(args.what))
+    splats = formats.read(splat_file(args.what))
     cameras = [_sized(camera, size, even=is_video) for camera in _cameras(args, splats)]
     say(f"{len(cameras)} pictures of {cameras[0].width}x{cameras[0].height}, {splats.num_splats:,} splats")
     pictures = _draw(args, splats, cameras)
@@ -99,19 +100,22 @@ def _draw(args: Args, splats: Splats, cameras: Sequence[Camera]) -> Iterator[NDA
 def _cameras(args: Args, splats: Splats) -> list[Camera]:
     from sparse3d.render import camera_path
     from sparse3d.render.camera_file import read_camera_file
+    from sparse3d.runs.finished import cameras_beside
 
     if args.path not in _PATHS:
         if not args.path.lower().endswith(".json"):
             raise UsageError(f"--path {args.path!r}: give orbit, interpolate, or a .json file of cameras")
         return [named.camera for named in read_camera_file(Path(args.path))]
-    beside = (args.what if args.what.is_dir() else args.what.parent) / "cameras.json"
-    if beside.is_file():
-        named = read_camera_file(beside)
+    named = cameras_beside(args.what)
+    if named:
         cameras = [item.camera for item in named if item.split == "train"] or [item.camera for item in named]
     elif args.path == "orbit":
         cameras = camera_path.cameras_around(splats.means.double().numpy())
     else:
-        raise UsageError(f"--path interpolate needs the training cameras, and there is no {beside}; use --path orbit")
+        raise UsageError(
+            f"--path interpolate needs the training cameras, and there is no cameras.json with {args.what}; use --path "
+            "orbit"
+        )
     make = camera_path.orbit if args.path == "orbit" else camera_path.interpolate
     return make(cameras, args.frames)
 
@@ -138,14 +142,6 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (1 <= width <= 16384 and 1 <= height <= 16384):
         raise UsageError(f"--size {text}: width and height must be 1 to 16384 pixels")
     return width, height
-
-
-def _splat_file(what: Path) -> Path:
-    if not what.is_dir():
-        return what
-    if not (what / "splat.ply").is_file():
-        raise DataError(f"{what}: holds no splat.ply; is it the folder of a finished run?")
-    return what / "splat.ply"
 
 
 def _out(args: Args) -> Path:

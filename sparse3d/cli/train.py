@@ -15,9 +15,10 @@ from typing import Any
 
 from sparse3d import config as configs
 from sparse3d.cli import context
-from sparse3d.cli.run_args import RunArgs, changed_settings, parse_run, run_config
+from sparse3d.cli.run_args import RunArgs, changed_settings, parse_run
 from sparse3d.cli.terminal import quote, say
 from sparse3d.errors import UsageError
+from sparse3d.runs.config import RunConfig
 
 EXIT_INTERRUPTED = 130
 
@@ -40,9 +41,8 @@ class Args(RunArgs):
 
 
 def main(words: Sequence[str]) -> int:
-    args = parse_run(Args, words, prog="train")
-    out = _out_folder(args)
-    cfg = run_config(args)
+    args, cfg = parse_run(Args, words, prog="train")
+    out = _out_folder(args, cfg)
     say(f"run folder: {out}")
     say(f"preset {cfg.preset}: {configs.preset_purpose(cfg.preset)}")
     changes = changed_settings(cfg)
@@ -50,15 +50,18 @@ def main(words: Sequence[str]) -> int:
         say(f"settings: {', '.join(changes)}")
     # Torch is imported here, after everything that can be said without it.
     from sparse3d.cli.events import JsonReader, TerminalReader
+    from sparse3d.loss import Lpips
     from sparse3d.runs.pipeline import run_training
+    from sparse3d.train.loop import Around
 
+    lpips = None if args.lpips_weights is None else Lpips(args.lpips_weights)
     stop = threading.Event()
     reader = JsonReader(stop) if args.json else TerminalReader()
     context.set_run_folder(out)
     with reader, signals_stop(stop, reader.is_training):
         run = run_training(
-            cfg, out, resume=args.resume, overwrite=args.overwrite, stop=stop, progress=reader.progress,
-            lpips_weights=args.lpips_weights, started_at=context.began,
+            cfg, out, resume=args.resume, overwrite=args.overwrite, around=Around(stop=stop, lpips=lpips),
+            progress=reader.progress, started_at=context.began,
         )  # fmt: skip
         metrics = _drain(run, reader.handle)
     if metrics is None:
@@ -100,10 +103,10 @@ def signals_stop(stop: threading.Event, is_training: Callable[[], bool]) -> Iter
             signal.signal(number, handler)
 
 
-def _out_folder(args: Args) -> Path:
+def _out_folder(args: Args, cfg: RunConfig) -> Path:
     if args.resume and args.out is None:
         raise UsageError("--resume needs --out RUN: which run shall go on?")
-    return args.out if args.out is not None else default_out(args.scene)
+    return args.out if args.out is not None else default_out(Path(cfg.scene_path))
 
 
 def default_out(scene: Path) -> Path:

@@ -23,6 +23,7 @@ from sparse3d.train.events import Stepped
 from sparse3d.train.loop import train
 from sparse3d.train.splats.straight_through import Quantiser, StraightThrough
 from sparse3d.train.splats.terms.config import TermsConfig
+from sparse3d.train.splats.trainee import SplatsFrom
 
 Progress = Callable[[str, float], None]
 # Fewer steps than these do not come back from where the rates below lead first; theirs are lower.
@@ -177,14 +178,14 @@ def recover(
     through = None
     if quantiser is not None or (limits is not None and not limits.unlimited):
         through = StraightThrough(_shown(limits, quantiser), 1 if quantiser is None else quantise_every)
-    loop = train(scene, splats, settings, None, through=through, parts=photos.parts)
+    loop = train(scene, SplatsFrom(splats, through=through), settings, learned=photos.parts)
     while True:
         try:
             event = next(loop)
         except StopIteration as end:
             return end.value if limits is None else limits.of(end.value)
         if isinstance(event, Stepped) and progress is not None:
-            progress(f"refining {event.num_splats} splats", event.step / event.steps)
+            progress(f"refining {event.count} splats", event.step / event.steps)
 
 
 def _shown(limits: ShLimits | None, quantiser: Quantiser | None) -> Quantiser:

@@ -5,21 +5,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from sparse3d.camera import Camera
-from sparse3d.compress.importance import Importance, importance
-from sparse3d.errors import DataError
+from sparse3d.compress.importance import Importance, Measuring, importance
 from sparse3d.judge.background import evaluation_background
 from sparse3d.judge.evaluate import Scores, evaluate, image_renderer
-from sparse3d.load.scene import load_scene
 from sparse3d.records.scene import Scene
-from sparse3d.runs.config import RunConfig, read_run_config
+from sparse3d.runs.finished import FinishedRun
 from sparse3d.splats import Splats
-from sparse3d.train import checkpoint as checkpoints
 from sparse3d.train.config import TrainConfig
 
 
@@ -40,7 +37,7 @@ class RunPhotos:
     @property
     def background(self) -> Tensor:
         """[3] the colour that the run's pictures are compared over."""
-        return evaluation_background(self.scene, self.train)
+        return evaluation_background(self.scene, self.train.background)
 
     def scores(self, splats: Splats, indices: Sequence[int] | None = None) -> Scores:
         """`splats` compared with the photos at `indices` (default: those held out), as the trainer does."""
@@ -54,11 +51,11 @@ class RunPhotos:
         masks = None
         if self.scene.has_masks and self.train.masks == "loss":
             masks = [self.scene.images.mask(i) for i in self.scene.train]
-        return importance(
-            splats, self.cameras, masks=masks, background=self.background, probes=_probes(len(self.scene.train)),
-            fisher=fisher, seed=seed, backend=None if self.train.backend == "auto" else self.train.backend,
-            progress=progress,
+        how = Measuring(
+            self.background, _probes(len(self.scene.train)), fisher, seed,
+            None if self.train.backend == "auto" else self.train.backend, progress,
         )  # fmt: skip
+        return importance(splats, self.cameras, how, masks=masks)
 
 
 def _probes(views: int) -> int:
@@ -67,36 +64,8 @@ def _probes(views: int) -> int:
 
 
 @contextlib.contextmanager
-def open_run_photos(run: Path, scene: Path | None = None) -> Iterator[RunPhotos]:
-    """The photos of the run folder `run`; `scene`: where they are now, if not where they were. No photo is decoded yet.
-
-    Raises DataError where the folder is no run or the scene is not there, and as `load_scene` does.
-    """
-    if not (run / "config.toml").is_file():
-        raise DataError(f"{run}: is not the folder of a run (no config.toml)")
-    cfg: RunConfig = read_run_config(run)
-    path = Path(cfg.scene_path) if scene is None else scene
-    if not path.exists():
-        raise DataError(f"{path}: the run's scene is not there any more; say with --scene where it is")
-    loaded = load_scene(path, cfg.scene, workdir=run)
-    try:
-        parts = checkpoints.load(run).extra if checkpoints.exists(run) else {}
-        yield RunPhotos(_refined(loaded, parts), cfg.train, parts)
-    finally:
-        loaded.images.close()
-
-
-def _refined(scene: Scene, parts: Mapping[str, Tensor]) -> Scene:
-    """The scene with the training cameras' poses that the run has learned, where it has."""
-    if "cameras.poses" not in parts:
-        return scene
-    poses = parts["cameras.poses"].numpy()
-    if len(poses) != len(scene.train):
-        raise DataError(
-            f"{scene.root}: the run refined {len(poses)} cameras, the scene now has {len(scene.train)} training "
-            "photos; restore the photos"
-        )
-    cameras = list(scene.cameras)
-    for index, pose in zip(scene.train, poses, strict=True):
-        cameras[index] = replace(cameras[index], cam_from_world=pose)
-    return replace(scene, cameras=tuple(cameras))
+def open_run_photos(run: FinishedRun, scene: Path | None = None) -> Iterator[RunPhotos]:
+    """The photos of a run; `scene`: where they are now, if not where they were. No photo is decoded yet. Raises as
+    `FinishedRun.scene`."""
+    with run.scene(scene) as loaded:
+        yield RunPhotos(loaded, run.config.train, run.learned)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sparse3d import formats
 from sparse3d.camera import Camera
-from sparse3d.compress.importance import Importance, importance
+from sparse3d.compress.importance import Importance, Measuring, importance
 from sparse3d.compress.prune import finite_rows
 from sparse3d.compress.sampled_cameras import sample_cameras
 from sparse3d.errors import DataError
@@ -21,7 +21,7 @@ from sparse3d.export.run_photos import RunPhotos, open_run_photos
 from sparse3d.formats.folder import find_folder_format
 from sparse3d.load.config import SceneConfig
 from sparse3d.load.scene import find_kind, load_scene
-from sparse3d.render.camera_file import read_camera_file
+from sparse3d.runs.finished import FinishedRun, is_run, splat_file
 from sparse3d.splats import Splats
 from sparse3d.train.config import TrainConfig
 
@@ -48,9 +48,8 @@ class Source:
 
     def weights(self, splats: Splats, progress: Callable[[float], None] | None = None) -> Importance:
         """What `splats` weigh in the views of `cameras`; the measures that need probes are not taken."""
-        return importance(
-            splats, self.cameras, background=self.background, probes=0, backend=self.backend, progress=progress
-        )
+        how = Measuring(self.background, probes=0, backend=self.backend, progress=progress)
+        return importance(splats, self.cameras, how)
 
     @property
     def backend(self) -> str | None:
@@ -65,15 +64,14 @@ def open_source(path: Path, scene: Path | None = None) -> Iterator[Source]:
     A run whose photos have gone is judged by its cameras; a file by cameras sampled around its scene. Raises DataError
     for what is neither, and for a `scene` that cannot be used.
     """
-    is_run = (path / "config.toml").is_file()
-    file = _splat_file(path, is_run)
+    file = splat_file(path)
     splats = _finite(formats.read(file), file)
     size = _bytes_of(file)
     with contextlib.ExitStack() as stack:
         photos, without = None, "no photos are known (give their scene with --scene)"
-        if is_run:
+        if is_run(path):
             try:
-                photos = stack.enter_context(open_run_photos(path, scene))
+                photos = stack.enter_context(open_run_photos(FinishedRun.open(path), scene))
             except DataError as error:
                 if scene is not None:
                     raise
@@ -97,19 +95,6 @@ def spread(items: Sequence[int], count: int) -> list[int]:
     return [items[(2 * k + 1) * len(items) // (2 * count)] for k in range(count)]
 
 
-def _splat_file(path: Path, is_run: bool) -> Path:
-    if is_run:
-        if not (path / "splat.ply").is_file():
-            raise DataError(f"{path}: this run has no splat.ply yet; finish it (train --out {path} --resume)")
-        return path / "splat.ply"
-    if path.is_dir() and find_folder_format(path) is None:
-        raise DataError(
-            f"{path}: is neither the folder of a run (no config.toml) nor of splats (no meta.json); give one of these "
-            "or a file of splats"
-        )
-    return path
-
-
 def _bytes_of(file: Path) -> int:
     folder = file if file.is_dir() else file.parent if find_folder_format(file) is not None else None
     if folder is None:
@@ -131,10 +116,8 @@ def _finite(splats: Splats, file: Path) -> Splats:
 
 
 def _cameras_without_photos(path: Path, splats: Splats) -> tuple[list[Camera], str]:
-    beside = path / "cameras.json"
-    if path.is_dir() and beside.is_file():
-        named = read_camera_file(beside)
-        cameras = [item.camera for item in named if item.split == "train"] or [item.camera for item in named]
+    cameras = FinishedRun.open(path).cameras if is_run(path) else []
+    if cameras:
         chosen = [cameras[i] for i in spread(range(len(cameras)), _VIEWS)]
         return chosen, f"{len(chosen)} cameras of the run"
     cameras = sample_cameras(splats, _VIEWS)

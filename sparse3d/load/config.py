@@ -33,31 +33,11 @@ class SceneConfig:
     """Shrink photos so that the longer side is at most this many pixels; smaller ones stay as they are."""
     points: Path | None = None
     """PLY file with initial points in the scene's world frame."""
-    prior_depth: Path | None = None
-    """Depth of your own: a folder of maps named like the photos (npy, npz, 16-bit png, tif, exr), or an ONNX model that
-    gives relative inverse depth (Depth-Anything style; needs onnxruntime)."""
-    prior_depth_kind: Literal["auto", "metric", "disparity", "relative"] = "auto"
-    """What the values mean: metric (z in the scene's units), disparity (1/z up to scale and shift), relative (z up to
-    scale and shift); auto takes what fits the triangulated points best."""
-    prior_depth_scale: float = 0.001
-    """World units of one step in png depth maps; 0.001: millimetres in a scene of metres."""
-    prior_normals: Path | None = None
-    """Folder of normal maps named like the photos, in the camera's frame: npy or npz (-1..1), or png (0..255)."""
-    prior_normals_axes: Literal["opencv", "opengl"] = "opencv"
-    """Axes of those normals: opencv (x right, y down, z forward) or opengl (x right, y up, z backwards)."""
     prior_masks: Path | None = None
     """Folder of masks named like the photos (white = keep), instead of any beside the photos."""
     prior_matches: Path | None = None
     """Matches of your own between the photos, used beside ours: a COLMAP database, or an npz with names [P,2] and
     xy_0, xy_1, ... [M,4]."""
-    dense: Literal["auto", "on", "off"] = "auto"
-    """Start from dense depth of the training photos: auto does where they are 12 or fewer and no points are given."""
-    dense_spacing: float = 2.0
-    """Pixels between the points of dense depth."""
-    dense_points: int = 80_000
-    """Points of dense depth at most, about: where there would be more, they stand farther apart."""
-    surround: float = 0.4
-    """Where dense depth is used, guess what lies around the photos, out to this share of their longer side (0: no)."""
     background: Literal["white", "black"] = "white"
     """What lies behind transparent pixels."""
     alpha: Literal["composite", "mask"] = "composite"
@@ -88,14 +68,6 @@ class SceneConfig:
         ]
         if self.test is not None and others:
             raise UsageError(f"--test and {others[0]} both say which photos are held out; give one of them")
-        if not self.prior_depth_scale > 0.0:
-            raise UsageError(f"--prior-depth-scale {self.prior_depth_scale:g}: must be above 0")
-        if not 1.0 <= self.dense_spacing <= 64.0:
-            raise UsageError(f"--dense-spacing {self.dense_spacing:g}: must be 1 to 64 pixels")
-        if self.dense_points < 100:
-            raise UsageError(f"--dense-points {self.dense_points}: must be 100 or more")
-        if not 0.0 <= self.surround <= 2.0:
-            raise UsageError(f"--surround {self.surround:g}: is a share of the photos' size, give 0 to 2")
         if self.cache_mb < 1:
             raise UsageError(f"--cache-mb {self.cache_mb}: must be 1 or more")
         if self.video_frames < 2:

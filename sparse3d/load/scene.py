@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparse3d.camera import Camera
-from sparse3d.depth.priors import check_prior_paths
 from sparse3d.errors import DataError
 from sparse3d.formats import read_points
 from sparse3d.load.config import SceneConfig
@@ -38,7 +37,9 @@ def load_scene(
     Raises UsageError for settings that do not fit, DataError for what is wrong with the files.
     """
     cfg = cfg or SceneConfig()
-    check_prior_paths(cfg)
+    if cfg.prior_masks is not None and not cfg.prior_masks.is_dir():
+        found = "it is another kind of file" if cfg.prior_masks.exists() else "there is nothing of this name"
+        raise DataError(f"--prior-masks {cfg.prior_masks}: a folder is expected, {found}")
     root = Path(path)
     parser, notes = find_kind(root, cfg.kind)
     parsed = parser.parse(root, cfg, Work(workdir, progress))

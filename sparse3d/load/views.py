@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which photos train and which test. The one place for the rules of DESIGN.md section 4 and the published protocols
-(`bench quality` uses it too)."""
+"""Which photos train and which test: the rules of DESIGN.md ("What the numbers mean") and the published protocols'.
+`bench quality` uses them too."""
 
 from __future__ import annotations
 

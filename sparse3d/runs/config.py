@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sparse3d import config as configs
+from sparse3d.config import Layer
+from sparse3d.errors import UsageError
 from sparse3d.load.config import SceneConfig
+from sparse3d.start.config import StartConfig
 from sparse3d.train.config import TrainConfig
 
 
@@ -21,6 +26,7 @@ class RunConfig:
     preset: str = "default"
     """Name of the preset whose values lie under those given by hand."""
     scene: SceneConfig = field(default_factory=SceneConfig)
+    start: StartConfig = field(default_factory=StartConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     few_views: Literal["auto", "on", "off"] = "auto"
     """Whether configs/few_views.toml comes over the preset: auto where 12 photos or fewer train."""
@@ -30,6 +36,41 @@ class RunConfig:
     """The values of configs/few_views.toml are in this record already; set by the run once it has counted photos."""
 
 
+# Settings that earlier versions had, and that are off in a run that this version can go on with or measure again.
+_GONE_TERMS = (
+    "anchor_dropout", "sh_dropout", "virtual", "binocular", "smooth", "near_opacity", "ray_variance", "rank",
+    "max_axis_ratio", "min_scale", "feature_smooth", "sharpness",
+)  # fmt: skip
+_GONE_WITH_THEM = (
+    "anchor_neighbours", "virtual_every", "virtual_start", "virtual_stop", "binocular_every", "binocular_start",
+    "binocular_shift", "near_fraction", "sharpness_start",
+)  # fmt: skip
+
+
 def read_run_config(run: Path) -> RunConfig:
-    """The settings of a run folder. Raises UsageError where they are missing or of another version."""
-    return configs.resolve(RunConfig(), [configs.read_layer(run / "config.toml")])
+    """The settings of a run folder. Raises UsageError where they are missing, or of a version with settings that this
+    one lacks."""
+    layer = configs.read_layer(run / "config.toml")
+    return configs.resolve(RunConfig(), [Layer(layer.source, _of_today(layer.values, layer.source))])
+
+
+def _of_today(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Stored values as this version names them. Raises UsageError for a training term that it no longer has."""
+    out: dict[str, Any] = {key: dict(v) if isinstance(v, Mapping) else v for key, v in values.items()}
+    scene = out.get("scene", {})
+    moved = {f.name: scene.pop(f.name) for f in dataclasses.fields(StartConfig) if f.name in scene}
+    if moved:
+        out["start"] = {**moved, **out.get("start", {})}
+    train = out.get("train", {})
+    terms = dict(train.get("terms", {}))
+    used = [name for name in _GONE_TERMS if terms.pop(name, 0.0)]
+    if used:
+        raise UsageError(
+            f"{source}: the run was trained with {', '.join(used)}, which this version no longer has; use the version "
+            "that made it, or train again"
+        )
+    for name in _GONE_WITH_THEM:
+        terms.pop(name, None)
+    if "terms" in train:
+        train["terms"] = terms
+    return out

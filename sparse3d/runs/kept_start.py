@@ -13,7 +13,8 @@ from sparse3d.formats.tensor_file import read_tensors, write_tensors
 from sparse3d.records.points import Points
 from sparse3d.records.scene import Scene
 from sparse3d.runs.config import RunConfig
-from sparse3d.start.find import Progress, Start, _hull, find_start
+from sparse3d.start.find import Progress, Search, Start, find_start, hull_of
+from sparse3d.train.config import reads_depth
 from sparse3d.train.run_folder import RunFolder
 
 # Not points.safetensors: that is the triangulation, which a run that was killed early has left.
@@ -24,10 +25,15 @@ def kept_start(folder: RunFolder, scene: Scene, cfg: RunConfig, resume: bool, pr
     """`find_start`, kept in the run folder: with `resume`, what is there."""
     kept = _stored(folder, scene) if resume else None
     if kept is not None:
-        return replace(kept, hull=_hull(scene, cfg))
-    found = find_start(scene, cfg, folder.path, progress)
+        return replace(kept, hull=hull_of(scene, cfg.start))
+    found = find_start(scene, replace(search_of(cfg), workdir=folder.path, progress=progress))
     _store(folder, found)
     return found
+
+
+def search_of(cfg: RunConfig) -> Search:
+    """How a run of these settings looks for its start."""
+    return Search(cfg.start, cfg.train.seed, reads_depth(cfg.train))
 
 
 def _store(folder: RunFolder, start: Start) -> None:

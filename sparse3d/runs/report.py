@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from sparse3d.formats.atomic import atomic_file
-from sparse3d.judge.align import aligned_scores
+from sparse3d.judge.align import Fitting, aligned_scores
 from sparse3d.judge.background import evaluation_background
-from sparse3d.judge.coverage import coverage
 from sparse3d.judge.evaluate import RenderImage
 from sparse3d.judge.spread import spread
-from sparse3d.judge.support import MOST_VIEWS, count_support, write_support
-from sparse3d.kernels.records import view_of
+from sparse3d.judge.support import MOST_VIEWS, count_support
 from sparse3d.loss import Lpips
 from sparse3d.records.scene import Scene
 from sparse3d.runs.compare import compare_picture
 from sparse3d.runs.config import RunConfig
+from sparse3d.runs.coverage_picture import coverage
+from sparse3d.runs.support_file import write_support
 from sparse3d.splats import Splats
+from sparse3d.train.config import TrainConfig
 from sparse3d.train.events import Evaluated
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.splats.terms.config import active_terms
@@ -38,10 +39,12 @@ def write_compare(path: Path, scene: Scene, render_image: RenderImage, evaluated
 def write_coverage(folder: RunFolder, scene: Scene, splats: Splats, cfg: RunConfig) -> tuple[Path, dict[str, Any]]:
     """Write support.safetensors and coverage.png; the picture's path, and what metrics.json says of it."""
     backend = None if cfg.train.backend == "auto" else cfg.train.backend
-    judges = [view_of(scene.cameras[i]) for i in spread(scene.train, MOST_VIEWS)]
+    judges = [scene.cameras[i] for i in spread(scene.train, MOST_VIEWS)]
     support = count_support(splats, judges, backend=backend)
     write_support(folder.file("support.safetensors"), support, len(judges))
-    picture, record = coverage(scene, splats, support, evaluation_background(scene, cfg.train), backend=backend)
+    picture, record = coverage(
+        scene, splats, support, evaluation_background(scene, cfg.train.background), backend=backend
+    )
     with atomic_file(folder.file("coverage.png")) as file:
         file.write(picture)
     return folder.file("coverage.png"), record
@@ -78,7 +81,7 @@ def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: 
         "psnr": evaluated.psnr,
         "ssim": evaluated.ssim,
         "lpips": evaluated.lpips,
-        "num_splats": evaluated.num_splats,
+        "num_splats": evaluated.count,
         "seconds": {},
         "peak_rss_mb": peak_rss_mb(),
         "steps": evaluated.step,
@@ -100,7 +103,7 @@ def aligned_record(
 ) -> dict[str, Any]:
     """What metrics.json holds besides where the cameras were estimated: the scores with each held-out camera moved to
     where the frozen splats fit its photo best, as `psnr_aligned` and so on, and in each row of per_view."""
-    scores, _ = aligned_scores(scene, splats, cfg.train, lpips)
+    scores, _ = aligned_scores(scene, splats, fitting_of(scene, cfg.train), lpips)
     names = ("psnr", "ssim", "lpips")
     rows = [
         {**row, **{f"{name}_aligned": moved[name] for name in names if name in moved}}
@@ -126,3 +129,8 @@ def package_version() -> str:
         return importlib.metadata.version("sparse3d")
     except importlib.metadata.PackageNotFoundError:
         return "0+source"
+
+
+def fitting_of(scene: Scene, cfg: TrainConfig) -> Fitting:
+    """How held-out cameras are aligned: in the loss that the run trained with."""
+    return Fitting(evaluation_background(scene, cfg.background), cfg.ssim_weight, cfg.backend, cfg.threads)

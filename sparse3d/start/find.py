@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run starts from, and keeps, so that a resumed run starts from the same: points, depth maps."""
+"""What training starts from: coloured points, and where asked for depth maps and the hull of an object."""
 
 from __future__ import annotations
 
@@ -12,69 +12,81 @@ from sparse3d.depth.hull import Hull, photo_mask, scene_hull
 from sparse3d.depth.priors import Priors, load_priors
 from sparse3d.records.points import Points
 from sparse3d.records.scene import Scene
-from sparse3d.runs.config import RunConfig
-from sparse3d.runs.few_views import FEW_PHOTOS
 from sparse3d.splats import Splats
+from sparse3d.start.config import FEW_PHOTOS, StartConfig
 from sparse3d.start.dense import dense_start, joined
 from sparse3d.start.frustum_grid import FrustumGridConfig, frustum_grid
 from sparse3d.start.init_splats import init_splats
 from sparse3d.start.points import initial_points, sparse_points
-from sparse3d.train.config import TrainConfig
 
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
 class Start:
-    """points: for the initial splats. notes: where they come from. depth_maps: for the terms that are on, else empty;
-    hull: of an object's masks, where photos are few (what `train` takes under these names)."""
+    """points: for the first splats. notes: where they come from. depth_maps: by index in the scene, where they are
+    kept; hull: of an object's masks, where photos are few."""
 
     points: Points
     notes: tuple[str, ...]
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
     hull: Hull | None = None
 
-    def splats(self, cfg: TrainConfig) -> Splats:
+    def splats(self, sh_degree: int, *, opacity: float = 0.1, seed: int = 0) -> Splats:
         """The splats that training begins with."""
-        return init_splats(self.points, cfg.sh_degree, opacity=cfg.initial_opacity, seed=cfg.seed)
+        return init_splats(self.points, sh_degree, opacity=opacity, seed=seed)
 
 
-def find_start(scene: Scene, cfg: RunConfig, workdir: Path | None = None, progress: Progress | None = None) -> Start:
+@dataclass(frozen=True)
+class Search:
+    """How to look for a start. keeps_depth: depth maps are wanted beside the points. workdir: where triangulated points
+    are kept and found again. progress(stage, share)."""
+
+    cfg: StartConfig = field(default_factory=StartConfig)
+    seed: int = 0
+    keeps_depth: bool = False
+    workdir: Path | None = None
+    progress: Progress | None = None
+
+
+def find_start(scene: Scene, how: Search) -> Start:
     """Points and depth of the training photos alone: of dense depth where photos are few, else triangulated ones.
-    workdir: where triangulated points are kept and found again. Raises as `initial_points` and `load_priors` do."""
-    found = _found(scene, cfg, workdir, progress)
-    return replace(found, hull=_hull(scene, cfg))
+    Raises as `initial_points` and `load_priors` do."""
+    return replace(_without_hull(scene, how), hull=hull_of(scene, how.cfg))
 
 
-def _found(scene: Scene, cfg: RunConfig, workdir: Path | None, progress: Progress | None) -> Start:
-    wants_priors = cfg.scene.prior_depth is not None or cfg.scene.prior_normals is not None
-    if not _wants_dense(scene, cfg) and not wants_priors:
-        points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
+def hull_of(scene: Scene, cfg: StartConfig) -> Hull | None:
+    """Where splats may be. Of many masks more than one is wrong somewhere: not to be trusted to remove anything."""
+    return scene_hull(scene) if _wants_dense(scene, cfg) else None
+
+
+def _without_hull(scene: Scene, how: Search) -> Start:
+    cfg, wants_dense = how.cfg, _wants_dense(scene, how.cfg)
+    wants_priors = cfg.prior_depth is not None or cfg.prior_normals is not None
+    if not wants_dense and not wants_priors:
+        points, sentence = initial_points(scene, workdir=how.workdir, progress=how.progress, seed=how.seed)
         return Start(points, (sentence,))
-    sparse = sparse_points(scene, None, workdir, progress)
-    priors = load_priors(scene, cfg.scene, sparse, progress) if wants_priors else Priors()
+    sparse = sparse_points(scene, None, how.workdir, how.progress)
+    priors = load_priors(scene, cfg, sparse, how.progress) if wants_priors else Priors()
     dense = None
-    if _wants_dense(scene, cfg):
+    if wants_dense:
         dense = dense_start(
-            scene, sparse, given=priors.depth_maps, spacing_px=cfg.scene.dense_spacing,
-            count=cfg.scene.dense_points, margin=cfg.scene.surround,
-            progress=progress,
+            scene, sparse, given=priors.depth_maps, spacing_px=cfg.dense_spacing, count=cfg.dense_points,
+            margin=cfg.surround, progress=how.progress,
         )  # fmt: skip
     maps = dict(priors.depth_maps) if dense is None else dense.maps
     for index, relative in priors.relative.items():
         if index not in maps:
             maps[index] = relative.as_depth_map()
-    if not _reads_depth(cfg.train):
-        maps = {}
     if dense is not None:
         points, sentence = dense.points, dense.sentence
     else:
-        points, sentence = initial_points(scene, workdir=workdir, progress=progress, seed=cfg.train.seed)
+        points, sentence = initial_points(scene, workdir=how.workdir, progress=how.progress, seed=how.seed)
     notes = (sentence, *priors.notes)
-    if _wants_dense(scene, cfg):
-        points, more = _with_guesses(scene, points, cfg.train.seed)
+    if wants_dense:
+        points, more = _with_guesses(scene, points, how.seed)
         notes += more
-    return Start(points, notes, maps)
+    return Start(points, notes, maps if how.keeps_depth else {})
 
 
 def _with_guesses(scene: Scene, points: Points, seed: int) -> tuple[Points, tuple[str, ...]]:
@@ -89,21 +101,8 @@ def _with_guesses(scene: Scene, points: Points, seed: int) -> tuple[Points, tupl
     return joined(points, added), (f"{len(added):,} points at random depths where nothing else explains the photos",)
 
 
-def _wants_dense(scene: Scene, cfg: RunConfig) -> bool:
-    mode = cfg.scene.dense
-    if mode == "off" or len(scene.train) < 2:
+def _wants_dense(scene: Scene, cfg: StartConfig) -> bool:
+    if cfg.dense == "off" or len(scene.train) < 2:
         return False
     given = scene.points is not None and len(scene.points) > 0 and scene.camera_source == "given"
-    return mode == "on" or (len(scene.train) <= FEW_PHOTOS and not given)
-
-
-def _hull(scene: Scene, cfg: RunConfig) -> Hull | None:
-    """Where splats may be. Of many masks more than one is wrong somewhere: not to be trusted to remove anything."""
-    return scene_hull(scene) if _wants_dense(scene, cfg) else None
-
-
-def _reads_depth(cfg: TrainConfig) -> bool:
-    """Whether a term, or the removal of floaters, does."""
-    terms, floaters = cfg.terms, cfg.floaters
-    removal = bool(floaters.at) and floaters.dense_votes > 0
-    return removal or max(terms.depth, terms.depth_pearson, terms.normal) > 0.0
+    return cfg.dense == "on" or (len(scene.train) <= FEW_PHOTOS and not given)

@@ -46,11 +46,12 @@ def main(words: Sequence[str]) -> int:
         )
     from sparse3d import formats
     from sparse3d.bench import compress
+    from sparse3d.runs.finished import splat_file
 
     if args.file is None:
         splats = compress.made_splats(args.splats, args.seed)
     else:
-        splats = formats.read(args.file / "splat.ply" if args.file.is_dir() else args.file)
+        splats = formats.read(splat_file(args.file))
     cfg = compress.CompressBenchConfig(
         entries=args.entries, iterations=args.iterations, threads=args.threads, seed=args.seed,
         reference_steps=args.reference_steps,

@@ -15,7 +15,7 @@ import tyro
 
 from sparse3d import config as configs
 from sparse3d.cli.parse import parse
-from sparse3d.cli.run_args import parse_run, run_config
+from sparse3d.cli.run_args import parse_run
 from sparse3d.cli.terminal import quote, say
 from sparse3d.errors import UsageError
 from sparse3d.runs.config import RunConfig
@@ -106,4 +106,4 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _resolve(words: Sequence[str]) -> RunConfig:
     from sparse3d.cli.train import Args as TrainArgs
 
-    return run_config(parse_run(TrainArgs, words, prog="train"))
+    return parse_run(TrainArgs, words, prog="train")[1]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sparse3d.cli.run_args import RunArgs, changed_settings, parse_run, run_config, with_layers
+from sparse3d.cli.run_args import RunArgs, changed_settings, parse_run
 from sparse3d.cli.table import aligned
 from sparse3d.cli.terminal import duration, say
 
@@ -30,11 +30,9 @@ class Args(RunArgs):
 
 
 def main(words: Sequence[str]) -> int:
-    base = with_layers(Args, words)
-    if base.train.eval_every == 0:
-        base = replace(base, train=replace(base.train, eval_every=_EVAL_EVERY))
-    args = parse_run(Args, words, prog="bench train", base=base)
-    cfg = run_config(args)
+    args, cfg = parse_run(Args, words, prog="bench train")
+    if cfg.train.eval_every == 0 and "train.eval_every" not in cfg.given:
+        cfg = replace(cfg, train=replace(cfg.train, eval_every=_EVAL_EVERY))
     say(f"preset {cfg.preset}: {', '.join(changed_settings(cfg))}")
     from sparse3d.bench.train import TrainBenchConfig, run
     from sparse3d.cli.events import TerminalReader

@@ -14,10 +14,10 @@ from sparse3d.camera import Camera
 from sparse3d.depth.depth_map import DepthMap
 from sparse3d.depth.priors import fit as fits
 from sparse3d.depth.priors.arrays import DEPTH_SUFFIXES, NORMAL_SUFFIXES, read_depth, read_normals
+from sparse3d.depth.priors.config import PriorConfig
 from sparse3d.depth.priors.onnx_depth import OnnxDepth
 from sparse3d.depth.priors.resample import map_camera, through_camera
 from sparse3d.errors import DataError
-from sparse3d.load.config import SceneConfig
 from sparse3d.photos.named_files import file_like
 from sparse3d.records.points import Points
 from sparse3d.records.scene import Scene
@@ -69,12 +69,11 @@ class Priors:
     notes: tuple[str, ...] = ()
 
 
-def check_prior_paths(cfg: SceneConfig) -> None:
+def check_prior_paths(cfg: PriorConfig) -> None:
     """Raises DataError for a prior that is not there, before anything that takes long."""
     for option, path, suffixes in (
         ("--prior-depth", cfg.prior_depth, (".onnx",)),
         ("--prior-normals", cfg.prior_normals, ()),
-        ("--prior-masks", cfg.prior_masks, ()),
     ):
         if path is None or path.is_dir() or (path.is_file() and path.suffix.lower() in suffixes):
             continue
@@ -84,7 +83,7 @@ def check_prior_paths(cfg: SceneConfig) -> None:
 
 
 def load_priors(
-    scene: Scene, cfg: SceneConfig, points: Points | None = None, progress: Progress | None = None
+    scene: Scene, cfg: PriorConfig, points: Points | None = None, progress: Progress | None = None
 ) -> Priors:
     """Depth and normals that `cfg` names, for the scene's training photos; empty where it names none.
 
@@ -113,7 +112,7 @@ def load_priors(
 
 
 def _raw_depth(
-    scene: Scene, cfg: SceneConfig, path: Path, progress: Progress
+    scene: Scene, cfg: PriorConfig, path: Path, progress: Progress
 ) -> Iterator[tuple[int, tuple[Camera, NDArray[np.float32]]]]:
     """(index, (camera, map values [H,W])) of each training photo that has any."""
     network = None if path.is_dir() else OnnxDepth(path)
@@ -150,7 +149,7 @@ def _left_out(scene: Scene, found: Mapping[int, object], folder: Path) -> tuple[
 
 
 def _fit_all(
-    raw: Mapping[int, tuple[Camera, NDArray[np.float32]]], cfg: SceneConfig, points: Points | None
+    raw: Mapping[int, tuple[Camera, NDArray[np.float32]]], cfg: PriorConfig, points: Points | None
 ) -> tuple[fits.Kind, dict[int, fits.Fit], tuple[str, ...]]:
     """The kind of the maps and the fit of each photo to the points it sees."""
     pairs = {}
@@ -221,7 +220,7 @@ def _misfit(f: fits.Fit) -> str:
     return f"it is {100 * f.error:.0f} % off the {f.count} points on it{hint}"
 
 
-def _normals(scene: Scene, cfg: SceneConfig, progress: Progress) -> tuple[dict[int, NormalMap], tuple[str, ...]]:
+def _normals(scene: Scene, cfg: PriorConfig, progress: Progress) -> tuple[dict[int, NormalMap], tuple[str, ...]]:
     folder = cfg.prior_normals
     assert folder is not None
     out: dict[int, NormalMap] = {}
