@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from code_rules import code_findings
+
 MAX_BYTES = 1_500_000
 MAX_LINES = 400
 SOURCE = {".py", ".h", ".cpp", ".cu", ".cuh", ".ts", ".mjs"}
@@ -66,7 +68,13 @@ def findings_in(path: Path, name: str) -> Iterator[str]:
 
 
 def findings(root: Path) -> list[str]:
-    return [text for path in tracked_files(root) for text in findings_in(path, path.relative_to(root).as_posix())]
+    found = []
+    for path in tracked_files(root):
+        name = path.relative_to(root).as_posix()
+        found += findings_in(path, name)
+        if name.startswith("sparse3d/") and path.suffix == ".py":
+            found += code_findings(name, path.read_text(encoding="utf-8"))
+    return found
 
 
 def main() -> int:

@@ -147,7 +147,8 @@ def _tensor_hashes(path: Path) -> list[tuple[str, str]]:
     header = json.loads(data[8:start])
     out = []
     for name, entry in sorted(header.items()):
-        if name != "__metadata__":
+        # "key" says which files the points were made from, times included.
+        if name not in ("__metadata__", "key"):
             first, last = entry["data_offsets"]
             shape = json.dumps([entry["dtype"], entry["shape"]]).encode()
             out.append((name, _short(shape + data[start + first : start + last])))
