@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop and what it is made of. Nothing is imported here: `sparse3d.train.config` must stay free of torch.
+"""The training loop, what it trains, and what it is made of.
 
-`trainer.train` is the loop (a generator of events), `pipeline.run_training` the way from photos to a run folder.
+`loop.train` is the loop (a generator of events), `trainee` what it asks of a representation, `splats` the first one.
+Nothing is imported here: `train.config` must stay free of torch.
 """
