@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparse3d.cli.run_args import parse_run, run_config
+from sparse3d.cli.run_args import parse_run
 from sparse3d.cli.train import Args
 from sparse3d.runs.config import RunConfig
 from tests.train import tiny
@@ -30,4 +30,4 @@ def write_scene(folder: Path, **extra: object) -> Path:
 
 def resolve(words: Sequence[str]) -> RunConfig:
     """The settings that words of `sparse3d train` mean."""
-    return run_config(parse_run(Args, words, prog="train"))
+    return parse_run(Args, words, prog="train")[1]

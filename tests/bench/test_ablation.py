@@ -13,18 +13,18 @@ from sparse3d.bench.ablation import chosen, paired, switches
 from sparse3d.bench.quality_table import markdown
 from sparse3d.config import at, to_dict
 from sparse3d.errors import UsageError
-from sparse3d.load.config import SceneConfig
 from sparse3d.runs.config import RunConfig
+from sparse3d.start.config import StartConfig
 from sparse3d.train.config import ScheduleConfig, TrainConfig
 from sparse3d.train.splats.terms.config import WEIGHTS, TermsConfig
 from tests.bench.helpers import resolve
 
 PLAIN = ScheduleConfig(half_size_until=0.0, sh_degree_every=0.0)
-NO_START = SceneConfig(dense="off", surround=0.0)
+NO_START = StartConfig(dense="off", surround=0.0)
 
 
 def with_terms(**weights: Any) -> RunConfig:
-    return RunConfig(scene=NO_START, train=TrainConfig(terms=TermsConfig(**weights), schedule=PLAIN))
+    return RunConfig(start=NO_START, train=TrainConfig(terms=TermsConfig(**weights), schedule=PLAIN))
 
 
 def run(scene: str, seed: int, psnr: float | None, without: str | None = None, draw: str = "") -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_starts_that_are_no_terms_are_switches_too() -> None:
     assert "background" in {switch.name for switch in switches(mean)}
     for switch in found:
         assert at(to_dict(resolve(["scene", *switch.words])), switch.key) == switch.off
-    assert switches(replace(cfg, scene=NO_START, train=TrainConfig(schedule=PLAIN))) == ()
+    assert switches(replace(cfg, start=NO_START, train=TrainConfig(schedule=PLAIN))) == ()
 
 
 def test_dense_points_are_a_switch_where_the_setting_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_dense_points_are_a_switch_where_the_setting_is_there(monkeypatch: pytes
         ("off", []),
         (None, []),
     ):
-        monkeypatch.setattr(ablation, "to_dict", lambda _, value=value: {"scene": {"dense": value}})
+        monkeypatch.setattr(ablation, "to_dict", lambda _, value=value: {"start": {"dense": value}})
         assert [switch.title for switch in switches(cfg)] == expected
 
 

@@ -17,7 +17,7 @@ from sparse3d.bench.quality import run
 from sparse3d.bench.quality_plan import QualityConfig, plan
 from sparse3d.errors import UsageError
 from sparse3d.load.views import split_views
-from sparse3d.runs.few_views import with_few_views
+from sparse3d.runs.layers import with_few_views
 from tests.bench.helpers import resolve, write_scene
 from tests.train import tiny
 

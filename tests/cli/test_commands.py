@@ -343,7 +343,7 @@ def test_doctor_without_cpu_kernels(repo: Path) -> None:
 def test_replay_says_what_is_not_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import torch
 
-    from sparse3d.kernels.records import AdamHyper, AdamState, RasterSettings
+    from sparse3d.kernels.records import AdamHyper, AdamState, RasterSettings, View
     from sparse3d.splats import PARAMETER_NAMES
     from sparse3d.train.splats.dump import StepInputs, write_dump
 
@@ -354,9 +354,10 @@ def test_replay_says_what_is_not_sound(tmp_path: Path, capsys: pytest.CaptureFix
     path = tmp_path / "dump é.safetensors"
     write_dump(path, StepInputs(
         step=7, reason="log_scales is nan", view_name="a.jpg", params=params, adam=AdamState.zeros(params),
-        hyper=AdamHyper(lr=dict.fromkeys(PARAMETER_NAMES, 1e-3)), cam_from_world=torch.eye(4),
-        intrinsics=torch.tensor([20.0, 20.0, 16.0, 12.0]), background=torch.zeros(3), target=torch.zeros(24, 32, 3),
-        mask=None, ssim_weight=0.2, settings=RasterSettings(32, 24, sh_degree=0), extent=1.0,
+        hyper=AdamHyper(lr=dict.fromkeys(PARAMETER_NAMES, 1e-3)),
+        view=View(32, 24, torch.eye(4), torch.tensor([20.0, 20.0, 16.0, 12.0])), background=torch.zeros(3),
+        target=torch.zeros(24, 32, 3), mask=None, ssim_weight=0.2, settings=RasterSettings(32, 24, sh_degree=0),
+        extent=1.0,
     ))  # fmt: skip
     result = run(capsys, "replay", path)
     assert result.code == 0, result.err

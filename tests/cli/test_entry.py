@@ -61,10 +61,11 @@ def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     import dataclasses
 
     from sparse3d.load.config import SceneConfig
+    from sparse3d.start.config import StartConfig
     from sparse3d.train.config import TrainConfig
 
     text = run(capsys, "train", "--help").out
-    names = [f.name for f in dataclasses.fields(SceneConfig)]
+    names = [f.name for kind in (SceneConfig, StartConfig) for f in dataclasses.fields(kind)]
     for field in dataclasses.fields(TrainConfig):
         value = getattr(TrainConfig(), field.name)
         inner = (

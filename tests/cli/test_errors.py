@@ -136,7 +136,7 @@ CASES: dict[str, Callable[[Path], Words]] = {
     "eval of an unfinished run": lambda tmp: ["eval", run_folder(tmp / "r")],
     "eval without its scene": lambda tmp: ["eval", splats_file(run_folder(tmp / "r") / "splat.ply").parent],
     "eval with an unknown key": lambda tmp: [
-        "eval", text(run_folder(tmp / "r") / "config.toml", "presett = 1\n").parent,
+        "eval", splats_file(text(run_folder(tmp / "r") / "config.toml", "presett = 1\n").parent / "splat.ply").parent,
     ],
     "clean of nothing": lambda tmp: ["clean", tmp / "none.ply", tmp / "b.ply"],
     "clean of an unfinished run": lambda tmp: ["clean", run_folder(tmp / "r"), tmp / "b.ply"],

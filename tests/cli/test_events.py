@@ -12,10 +12,13 @@ from sparse3d.train.events import Cleaned
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        (Cleaned(40, 1990, {"front": 7, "faint": 3}, False), "step 40: floaters: 7 front, 3 faint; 1,990 splats\n"),
-        (Cleaned(40, 2000, {}, False), "step 40: floaters: none; 2,000 splats\n"),
         (
-            Cleaned(40, 2000, {"front": 1200}, True),
+            Cleaned(40, 1990, "splats", {"front": 7, "faint": 3}, False),
+            "step 40: floaters: 7 front, 3 faint; 1,990 splats\n",
+        ),
+        (Cleaned(40, 2000, "splats", {}, False), "step 40: floaters: none; 2,000 splats\n"),
+        (
+            Cleaned(40, 2000, "splats", {"front": 1200}, True),
             "step 40: floaters: 1,200 front; more than floaters.max_share, so all stay; 2,000 splats\n",
         ),
     ],

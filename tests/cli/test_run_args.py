@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from sparse3d import config as configs
-from sparse3d.cli.run_args import changed_settings, parse_run, run_config
+from sparse3d.cli.run_args import changed_settings, parse_run
 from sparse3d.cli.train import Args, default_out
 from sparse3d.errors import UsageError
 from sparse3d.runs.config import RunConfig
-from sparse3d.runs.few_views import with_few_views
+from sparse3d.runs.layers import with_few_views
 from sparse3d.train.config import TrainConfig
 from sparse3d.train.splats.terms.config import TermsConfig
 
 
 def settings(*words: str) -> RunConfig:
-    return run_config(parse_run(Args, words, prog="train"))
+    return parse_run(Args, words, prog="train")[1]
 
 
 def test_presets_are_below_values_given_by_hand() -> None:
@@ -50,7 +50,7 @@ def test_nested_flags_and_types() -> None:
 def test_scene_path_is_kept_absolute() -> None:
     cfg = settings("some/scene", "--prior-depth", "depth", "--points", "a.ply")
     assert Path(cfg.scene_path).is_absolute()
-    assert cfg.scene.prior_depth == Path("depth").absolute()
+    assert cfg.start.prior_depth == Path("depth").absolute()
     assert cfg.scene.points == Path("a.ply").absolute()
     assert cfg.scene.prior_matches is None
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparse3d.compress.importance import importance
+from sparse3d.compress.importance import Measuring, importance
 from sparse3d.compress.prune import keep_most, prune, rows_within, scores, visible_rows
 from sparse3d.errors import UsageError
 from sparse3d.kernels import cpu
@@ -24,7 +24,7 @@ def test_a_hidden_splat_is_worth_nothing():
     hidden.log_scales[:] = -4.0
     hidden.means[1] = torch.tensor([0.0, 500.0, 0.0])
     splats = joined(ball(1.0, 600), hidden)
-    found = importance(splats, tiny.cameras(), fisher=True)
+    found = importance(splats, tiny.cameras(), Measuring(fisher=True))
     assert not found.weight[-2:].any()
     assert not found.sensitivity[-2:].any()
     assert not found.hits[-2:].any()
@@ -37,7 +37,7 @@ def test_a_hidden_splat_is_worth_nothing():
 
 def test_sensitivity_is_the_squared_change_without_the_splat():
     splats, cameras = tiny.true_splats(), tiny.cameras()
-    found = importance(splats, cameras, probes=40)
+    found = importance(splats, cameras, Measuring(probes=40))
     true = []
     for row in range(0, splats.num_splats, 10):
         keep = torch.ones(splats.num_splats, dtype=torch.bool)
@@ -51,8 +51,8 @@ def test_sensitivity_is_the_squared_change_without_the_splat():
 
 def test_weights_and_hits_are_those_of_the_views():
     splats, cameras = tiny.true_splats(), tiny.cameras()
-    whole = importance(splats, cameras, probes=1)
-    halves = [importance(splats, part, probes=1) for part in (cameras[:4], cameras[4:])]
+    whole = importance(splats, cameras, Measuring(probes=1))
+    halves = [importance(splats, part, Measuring(probes=1)) for part in (cameras[:4], cameras[4:])]
     assert torch.allclose(whole.weight, halves[0].weight + halves[1].weight, rtol=1e-5)
     assert torch.equal(whole.peak, torch.maximum(halves[0].peak, halves[1].peak))
     assert torch.equal(whole.hits, halves[0].hits + halves[1].hits)
@@ -64,7 +64,7 @@ def test_weights_and_hits_are_those_of_the_views():
 
 def test_pruning_by_worth_costs_less_than_by_chance():
     splats, cameras = tiny.true_splats(), tiny.cameras()
-    found = importance(splats, cameras, fisher=True)
+    found = importance(splats, cameras, Measuring(fisher=True))
     chance = torch.rand(150, generator=torch.Generator().manual_seed(0))
     cost = {
         name: squared_error(splats.select(keep_most(score, 100)), splats)
@@ -94,8 +94,8 @@ def test_masked_pixels_do_not_count():
     assert not importance(splats, cameras, masks=[torch.zeros(64, 64)]).sensitivity.any()
     left = torch.zeros(64, 64)
     left[:, :32] = 1.0
-    parts = [importance(splats, cameras, masks=[m], probes=60).sensitivity.sum() for m in (left, 1.0 - left)]
-    whole = importance(splats, cameras, probes=60).sensitivity.sum()
+    parts = [importance(splats, cameras, Measuring(probes=60), masks=[m]).sensitivity.sum() for m in (left, 1.0 - left)]
+    whole = importance(splats, cameras, Measuring(probes=60)).sensitivity.sum()
     assert float(sum(parts)) == pytest.approx(float(whole), rel=0.1)
 
 
@@ -122,7 +122,7 @@ def test_the_same_bits_on_any_number_of_threads(threads: int):
     results = []
     for count in (2, threads):
         cpu.set_threads(count)
-        found = importance(splats, cameras, fisher=True)
+        found = importance(splats, cameras, Measuring(fisher=True))
         assert found.fisher is not None
         results.append((found.weight, found.peak, found.hits, found.sensitivity, found.fisher))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

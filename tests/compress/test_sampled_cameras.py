@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparse3d.compress.importance import importance
+from sparse3d.compress.importance import Measuring, importance
 from sparse3d.compress.sampled_cameras import sample_cameras
 from sparse3d.errors import DataError
 from sparse3d.render import RenderOptions, render
@@ -47,7 +47,7 @@ def test_what_they_see_is_what_matters():
     splats = joined(ball(1.5, 2500), replace(inside, log_scales=inside.log_scales - 1.0))
     cameras = [c for c in sample_cameras(splats, 10, side_px=64) if np.linalg.norm(c.position) > 1.8]
     assert len(cameras) >= 3
-    found = importance(splats, cameras, probes=1)
+    found = importance(splats, cameras, Measuring(probes=1))
     assert float(found.weight[2500:].sum()) < 0.01 * float(found.weight[:2500].sum())
     depths = [float(render(splats, c, RenderOptions(depth=True)).median_depth.max()) for c in cameras]
     assert min(depths) > 0.2

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from sparse3d.compress import sh_shared
-from sparse3d.compress.observe import picture
 from sparse3d.compress.palette import palette
 from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.compress.sh_shared import share_harmonics
 from sparse3d.errors import UsageError
+from sparse3d.render.probe import picture
 from sparse3d.splats import Splats
 from tests.train import tiny
 

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from sparse3d.camera import Camera
-from sparse3d.depth.priors import load_priors
+from sparse3d.depth.priors import check_prior_paths, load_priors
 from sparse3d.depth.priors.arrays import read_depth
+from sparse3d.depth.priors.config import PriorConfig
 from sparse3d.depth.priors.exr import read_exr
 from sparse3d.errors import BackendError, DataError, UsageError
 from sparse3d.load import SceneConfig, load_scene
@@ -66,7 +67,7 @@ def write_maps(folder: Path, scene: Scene, make, suffix: str = ".npy") -> Path:
 def test_metric_depth_is_taken_as_it_is(scene: Scene, tmp_path: Path) -> None:
     folder = write_maps(tmp_path / "depth", scene, lambda z: z, ".npz")
     points = points_on_plane(scene.cameras[0], 300)
-    priors = load_priors(scene, SceneConfig(prior_depth=folder), points)
+    priors = load_priors(scene, PriorConfig(prior_depth=folder), points)
     # Photo 1 is held out: nothing of it is read.
     assert sorted(priors.depth_maps) == [0, 2]
     assert not priors.relative
@@ -89,7 +90,7 @@ def test_scale_and_shift_are_found_among_wrong_points(
     points = points_on_plane(scene.cameras[0], 200, wrong=0.3)
     asked_kinds: tuple[Literal["auto", "disparity", "relative"], ...] = ("auto", kind)
     for asked in asked_kinds:
-        priors = load_priors(scene, SceneConfig(prior_depth=folder, prior_depth_kind=asked), points)
+        priors = load_priors(scene, PriorConfig(prior_depth=folder, prior_depth_kind=asked), points)
         assert sorted(priors.depth_maps) == [0, 2]
         truth = plane_depth(scene.cameras[0])
         error = np.abs(priors.depth_maps[0].depth / truth - 1.0)
@@ -99,19 +100,19 @@ def test_scale_and_shift_are_found_among_wrong_points(
 
 def test_of_too_few_points_only_the_shape_is_taken(scene: Scene, tmp_path: Path) -> None:
     folder = write_maps(tmp_path / "depth", scene, lambda z: 7.0 / z + 3.0)
-    cfg = SceneConfig(prior_depth=folder, prior_depth_kind="disparity")
+    cfg = PriorConfig(prior_depth=folder, prior_depth_kind="disparity")
     priors = load_priors(scene, cfg, points_on_plane(scene.cameras[0], 5))
     assert not priors.depth_maps
     assert priors.relative[0].inverse
     assert np.allclose(priors.relative[0].values, 7.0 / plane_depth(scene.cameras[0]) + 3.0)
     assert any("gives only the shape (disparity): only 5 points" in note for note in priors.notes)
     with pytest.raises(DataError, match="say it with --prior-depth-kind"):
-        load_priors(scene, SceneConfig(prior_depth=folder), None)
+        load_priors(scene, PriorConfig(prior_depth=folder), None)
 
 
 def test_metric_depth_in_other_units_is_told_from_metric(scene: Scene, tmp_path: Path) -> None:
     folder = write_maps(tmp_path / "depth", scene, lambda z: 1000.0 * z)
-    cfg = SceneConfig(prior_depth=folder, prior_depth_kind="metric")
+    cfg = PriorConfig(prior_depth=folder, prior_depth_kind="metric")
     priors = load_priors(scene, cfg, points_on_plane(scene.cameras[0], 100))
     assert sorted(priors.relative) == [0, 2]
     assert any("check the units" in note for note in priors.notes)
@@ -122,7 +123,7 @@ def test_metric_depth_in_other_units_is_told_from_metric(scene: Scene, tmp_path:
 
 def test_values_that_fall_with_depth_are_no_relative_depth(scene: Scene, tmp_path: Path) -> None:
     folder = write_maps(tmp_path / "depth", scene, lambda z: -z)
-    cfg = SceneConfig(prior_depth=folder, prior_depth_kind="relative")
+    cfg = PriorConfig(prior_depth=folder, prior_depth_kind="relative")
     priors = load_priors(scene, cfg, points_on_plane(scene.cameras[0], 100))
     assert not priors.depth_maps
     assert any("fall where depth rises" in note for note in priors.notes)
@@ -132,23 +133,23 @@ def test_a_folder_without_any_map_or_with_some(scene: Scene, tmp_path: Path) -> 
     folder = write_maps(tmp_path / "depth", scene, lambda z: z)
     (folder / "view_00.npy").rename(folder / "view_00_depth.npy")
     (folder / "view_02.npy").rename(folder / "other.npy")
-    priors = load_priors(scene, SceneConfig(prior_depth=folder, prior_depth_kind="metric"))
+    priors = load_priors(scene, PriorConfig(prior_depth=folder, prior_depth_kind="metric"))
     assert sorted(priors.depth_maps) == [0]
     assert any("1 of 2 training photos have no map" in note for note in priors.notes)
     (folder / "view_00_depth.npy").unlink()
     with pytest.raises(DataError, match=r"holds no map for any of the 2 training photos.*view_00\.npy"):
-        load_priors(scene, SceneConfig(prior_depth=folder, prior_depth_kind="metric"))
+        load_priors(scene, PriorConfig(prior_depth=folder, prior_depth_kind="metric"))
 
 
 def test_a_map_of_another_shape_is_refused(scene: Scene, tmp_path: Path) -> None:
     folder = write_maps(tmp_path / "depth", scene, lambda z: z[:, :-40])
     with pytest.raises(DataError, match=r"view_00\.npy: is 280x240 pixels, but photo view_00\.png is 320x240"):
-        load_priors(scene, SceneConfig(prior_depth=folder))
+        load_priors(scene, PriorConfig(prior_depth=folder))
 
 
 def test_small_maps_give_small_depth_maps(scene: Scene, tmp_path: Path) -> None:
     folder = write_maps(tmp_path / "depth", scene, lambda z: z[2::4, 2::4])
-    priors = load_priors(scene, SceneConfig(prior_depth=folder), points_on_plane(scene.cameras[0], 300))
+    priors = load_priors(scene, PriorConfig(prior_depth=folder), points_on_plane(scene.cameras[0], 300))
     found = priors.depth_maps[0]
     assert (found.camera.width, found.camera.height) == (80, 60)
     assert np.allclose(found.depth, plane_depth(found.camera), rtol=0.01)
@@ -156,11 +157,16 @@ def test_small_maps_give_small_depth_maps(scene: Scene, tmp_path: Path) -> None:
 
 def test_missing_paths_are_refused_before_the_photos_are_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--prior-depth .*a folder or an \.onnx file is expected, there is nothing"):
-        load_scene(tmp_path / "nowhere", SceneConfig(prior_depth=tmp_path / "d"))
+        check_prior_paths(PriorConfig(prior_depth=tmp_path / "d"))
+    with pytest.raises(DataError, match=r"--prior-normals .*a folder is expected, there is nothing"):
+        check_prior_paths(PriorConfig(prior_normals=tmp_path / "d"))
+    (tmp_path / "d.npy").write_bytes(b"")
+    with pytest.raises(DataError, match=r"--prior-depth .*is expected, it is another kind of file"):
+        check_prior_paths(PriorConfig(prior_depth=tmp_path / "d.npy"))
     with pytest.raises(DataError, match=r"--prior-masks .*a folder is expected"):
         load_scene(tmp_path / "nowhere", SceneConfig(prior_masks=tmp_path / "d"))
     with pytest.raises(UsageError, match="--prior-depth-scale 0"):
-        SceneConfig(prior_depth_scale=0.0)
+        PriorConfig(prior_depth_scale=0.0)
 
 
 def test_a_distorted_photo_and_its_map_bend_alike(tmp_path: Path) -> None:
@@ -176,7 +182,7 @@ def test_a_distorted_photo_and_its_map_bend_alike(tmp_path: Path) -> None:
         folder = tmp_path / str(axis)
         folder.mkdir()
         np.save(folder / "a.npy", values)
-        found = load_priors(scene, SceneConfig(prior_depth=folder, prior_depth_kind="metric")).depth_maps[0].depth
+        found = load_priors(scene, PriorConfig(prior_depth=folder, prior_depth_kind="metric")).depth_maps[0].depth
         x = (np.arange(160) + 0.5 - pinhole.cx) / pinhole.fx
         y = (np.arange(120) + 0.5 - pinhole.cy) / pinhole.fy
         ray = np.stack(np.meshgrid(x, y), axis=2).reshape(-1, 2).astype(np.float64)
@@ -264,7 +270,7 @@ def test_an_onnx_model_sees_the_photo_and_its_depth_is_fitted(scene: Scene, tmp_
     mean = onnx_writer.node("ReduceMean", ["x"], "y", axes=[1], keepdims=0)
     onnx_writer.write_model(path, [mean], ["n", 3, "h", "w"], ["n", "h", "w"])
     points = points_on_plane(scene.cameras[0], 150)
-    priors = load_priors(scene, SceneConfig(prior_depth=path), points)
+    priors = load_priors(scene, PriorConfig(prior_depth=path), points)
     found = priors.depth_maps[0]
     # 320x240 with the shorter side at 518, in multiples of 14.
     assert (found.camera.width, found.camera.height) == (686, 518)
@@ -277,7 +283,7 @@ def test_a_model_of_fixed_size_and_four_dimensions(scene: Scene, tmp_path: Path)
     path = tmp_path / "fixed.onnx"
     mean = onnx_writer.node("ReduceMean", ["x"], "y", axes=[1], keepdims=1)
     onnx_writer.write_model(path, [mean], [1, 3, 56, 70], [1, 1, 56, 70])
-    priors = load_priors(scene, SceneConfig(prior_depth=path))
+    priors = load_priors(scene, PriorConfig(prior_depth=path))
     assert priors.relative[0].values.shape == (56, 70)
     assert priors.relative[0].inverse
 
@@ -297,7 +303,7 @@ def test_models_of_another_shape_are_refused(
     mean = onnx_writer.node("ReduceMean", ["x"], "y", axes=[1], keepdims=0)
     onnx_writer.write_model(tmp_path / "m.onnx", [mean], shape_in, shape_out, kind)
     with pytest.raises(DataError, match=what):
-        load_priors(scene, SceneConfig(prior_depth=tmp_path / "m.onnx"))
+        load_priors(scene, PriorConfig(prior_depth=tmp_path / "m.onnx"))
 
 
 def test_models_with_another_output_and_files_that_are_no_model(scene: Scene, tmp_path: Path) -> None:
@@ -305,10 +311,10 @@ def test_models_with_another_output_and_files_that_are_no_model(scene: Scene, tm
     same = onnx_writer.node("Identity", ["x"], "y")
     onnx_writer.write_model(tmp_path / "m.onnx", [same], [1, 3, 28, 28], [1, 3, 28, 28])
     with pytest.raises(DataError, match=r"output is \[1, 3, 28, 28\]; expected depth"):
-        load_priors(scene, SceneConfig(prior_depth=tmp_path / "m.onnx"))
+        load_priors(scene, PriorConfig(prior_depth=tmp_path / "m.onnx"))
     (tmp_path / "n.onnx").write_bytes(b"nothing of the kind")
     with pytest.raises(DataError, match=r"n\.onnx: onnxruntime cannot load this model"):
-        load_priors(scene, SceneConfig(prior_depth=tmp_path / "n.onnx"))
+        load_priors(scene, PriorConfig(prior_depth=tmp_path / "n.onnx"))
 
 
 def test_without_onnxruntime_the_user_is_told_what_to_install(
@@ -317,4 +323,4 @@ def test_without_onnxruntime_the_user_is_told_what_to_install(
     (tmp_path / "m.onnx").write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BackendError, match=r"needs onnxruntime.*pip install 'sparse3d\[priors\]'"):
-        load_priors(scene, SceneConfig(prior_depth=tmp_path / "m.onnx"))
+        load_priors(scene, PriorConfig(prior_depth=tmp_path / "m.onnx"))

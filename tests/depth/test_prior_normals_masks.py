@@ -12,6 +12,7 @@ from PIL import Image
 from sparse3d.camera import Camera
 from sparse3d.depth.priors import load_priors
 from sparse3d.depth.priors.arrays import read_normals
+from sparse3d.depth.priors.config import PriorConfig
 from sparse3d.errors import DataError
 from sparse3d.load import SceneConfig, load_scene
 from sparse3d.records.scene import Scene
@@ -40,7 +41,7 @@ def test_normals_of_npy_files_in_either_axes(scene: Scene, tmp_path: Path, axes:
         field[:5] = 0.0
         # Networks write channels first.
         np.save(folder / f"view_{i:02d}_normal.npy", np.moveaxis(field, 2, 0)[None] if i == 2 else field)
-    cfg = SceneConfig(prior_normals=folder, prior_normals_axes="opengl" if axes == "opengl" else "opencv")
+    cfg = PriorConfig(prior_normals=folder, prior_normals_axes="opengl" if axes == "opengl" else "opencv")
     priors = load_priors(scene, cfg)
     assert sorted(priors.normals) == [0, 2]
     for i in scene.train:
@@ -48,7 +49,7 @@ def test_normals_of_npy_files_in_either_axes(scene: Scene, tmp_path: Path, axes:
         assert (found.camera.width, found.camera.height) == (160, 120)
         assert np.allclose(found.normal[5:], plane_normal(scene.cameras[i]), atol=1e-6)
         assert not found.normal[:5].any()
-    wrong = SceneConfig(prior_normals=folder, prior_normals_axes="opencv" if axes == "opengl" else "opengl")
+    wrong = PriorConfig(prior_normals=folder, prior_normals_axes="opencv" if axes == "opengl" else "opengl")
     with pytest.raises(DataError, match=f"100 % of the normals point away .*--prior-normals-axes {axes}"):
         load_priors(scene, wrong)
 
@@ -61,7 +62,7 @@ def test_normals_of_pictures_join_the_depth_of_the_same_photo(scene: Scene, tmp_
     pixels[:, :10] = 0
     Image.fromarray(pixels).save(folder / "view_00_normal.png")
     np.save(folder / "view_00.npy", np.full((60, 80), 3.0))
-    cfg = SceneConfig(prior_depth=folder, prior_depth_kind="metric", prior_normals=folder)
+    cfg = PriorConfig(prior_depth=folder, prior_depth_kind="metric", prior_normals=folder)
     priors = load_priors(scene, cfg)
     found = priors.depth_maps[0]
     assert found.normal.shape == (60, 80, 3)

@@ -8,23 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparse3d import formats
 from sparse3d.errors import DataError
 from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover
 from sparse3d.export.run_photos import open_run_photos
 from sparse3d.load.config import SceneConfig
 from sparse3d.runs.config import RunConfig
+from sparse3d.runs.finished import FinishedRun
 from sparse3d.runs.pipeline import run_training
+from sparse3d.start.config import StartConfig
 from sparse3d.train.config import CameraOptConfig, TrainConfig
 
 
 @pytest.fixture(scope="module")
-def run(sample_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(sample_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A few steps on the sample scene, with refined cameras."""
     out = tmp_path_factory.mktemp("runs") / "run"
     cfg = RunConfig(
         str(sample_scene),
-        scene=SceneConfig(max_side=64, views="6", dense="off"),
+        scene=SceneConfig(max_side=64, views="6"),
+        start=StartConfig(dense="off"),
         train=TrainConfig(
             steps=30, threads=1, sh_degree=1, camera_opt=CameraOptConfig(enabled="on", start=0.0, rotation_rate=1e-2)
         ),
@@ -32,11 +34,11 @@ def run(sample_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for _ in run_training(cfg, out):
         pass
-    return out
+    return FinishedRun.open(out)
 
 
-def test_a_run_is_measured_and_refined_as_it_was_trained(run: Path):
-    splats = formats.read(run / "splat.ply")
+def test_a_run_is_measured_and_refined_as_it_was_trained(run: FinishedRun):
+    splats = run.splats
     with open_run_photos(run) as photos:
         assert len(photos.cameras) == 6
         assert photos.scores(splats).psnr is not None
@@ -49,7 +51,7 @@ def test_a_run_is_measured_and_refined_as_it_was_trained(run: Path):
     assert smaller.sh_degree == splats.sh_degree
 
 
-def test_training_cameras_are_those_that_the_run_refined(run: Path, sample_scene: Path):
+def test_training_cameras_are_those_that_the_run_refined(run: FinishedRun, sample_scene: Path):
     poses = {}
     for name, scene in (("refined", None), ("moved", sample_scene)):
         with open_run_photos(run, scene) as photos:
@@ -65,8 +67,8 @@ def test_training_cameras_are_those_that_the_run_refined(run: Path, sample_scene
     assert 1e-4 < np.abs(poses["refined"] - original).max() < 0.5
 
 
-def test_what_is_no_run_is_said(run: Path, tmp_path: Path):
-    with pytest.raises(DataError, match="is not the folder of a run"), open_run_photos(tmp_path):
+def test_what_is_no_run_is_said(run: FinishedRun, tmp_path: Path):
+    with pytest.raises(DataError, match="is not the folder of a run"), open_run_photos(FinishedRun.open(tmp_path)):
         pass
     with pytest.raises(DataError, match="--scene"), open_run_photos(run, tmp_path / "gone"):
         pass

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from sparse3d.geometry.rigid import se3_exp
-from sparse3d.judge.align import align_cameras, aligned_scores
+from sparse3d.judge.align import Fitting, align_cameras, aligned_scores
 from sparse3d.judge.background import evaluation_background
 from sparse3d.judge.evaluate import evaluate, image_renderer
 from sparse3d.records.scene import Scene
 from sparse3d.train.config import CameraOptConfig, TrainConfig
-from sparse3d.train.loop import Run
 from sparse3d.train.poses import refines_poses
 from tests.train import tiny
+from tests.train.tiny import loop
 
 
 def shifted(scene: Scene) -> Scene:
@@ -34,11 +34,10 @@ def shifted(scene: Scene) -> Scene:
 def test_moved_cameras_come_back_and_the_splats_stay(tiny_scene: Scene, backend: str) -> None:
     scene, splats = shifted(tiny_scene), tiny.true_splats()
     scene = replace(scene, test=scene.test if backend == "cpu" else scene.test[:1])
-    cfg = TrainConfig(sh_degree=1, backend="reference" if backend == "reference" else "cpu")
+    how = Fitting(evaluation_background(scene, "auto"), backend=backend)
     before = {name: tensor.clone() for name, tensor in splats.named()}
-    render_image = image_renderer(splats, evaluation_background(scene, cfg), cfg.backend)
-    plain = evaluate(scene, scene.test, render_image)
-    scores, cameras = aligned_scores(scene, splats, cfg)
+    plain = evaluate(scene, scene.test, image_renderer(splats, how.background, how.backend))
+    scores, cameras = aligned_scores(scene, splats, how)
     assert plain.psnr is not None
     assert scores.psnr is not None
     assert plain.psnr < 26
@@ -58,7 +57,7 @@ def test_a_camera_without_a_better_place_stays(tiny_scene: Scene) -> None:
     # Splats of which nothing is in view: no place is better than another.
     splats = tiny.true_splats()
     away = replace(splats, means=splats.means + 1000.0)
-    assert align_cameras(tiny_scene, tiny_scene.test, away, TrainConfig(sh_degree=1)) == tiny_scene.cameras
+    assert align_cameras(tiny_scene, tiny_scene.test, away, Fitting(torch.zeros(3))) == tiny_scene.cameras
 
 
 @pytest.mark.parametrize(
@@ -72,5 +71,5 @@ def test_poses_are_refined_where_they_were_estimated(
     assert refines_poses(cfg, source) is expected
     assert refines_poses(CameraOptConfig(enabled="off"), source) is False
     scene = replace(tiny_scene, camera_source=source)
-    run = Run(scene, tiny.initial(), TrainConfig(sh_degree=1, camera_opt=cfg), None)
-    assert (run.camera_opt is not None) is expected
+    run = loop(scene, tiny.initial(), TrainConfig(sh_degree=1, camera_opt=cfg))
+    assert (run.photos.poses is not None) is expected

@@ -11,13 +11,12 @@ import torch
 
 from sparse3d.errors import UsageError
 from sparse3d.judge.floater_config import FloaterConfig
-from sparse3d.judge.floaters import Floaters, check_share, find_floaters, isolated, without
+from sparse3d.judge.floaters import Floaters, check_share, find_floaters, isolated
 from sparse3d.judge.photos import JudgingPhotos
-from sparse3d.judge.pictures import TrainViews
+from sparse3d.judge.pictures import Pictures
 from sparse3d.kernels import cpu
 from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
-from sparse3d.train.config import TrainConfig
 from tests.train import tiny
 
 # All criteria, with fewer depths than by default: small pictures are cut quickly enough, but many times.
@@ -28,7 +27,7 @@ TRUE = 150
 
 
 def photos_of(scene: Scene, **options) -> JudgingPhotos:
-    return JudgingPhotos(TrainViews(scene, TrainConfig()), torch.zeros(3), **options)
+    return JudgingPhotos(Pictures(scene), torch.zeros(3), **options)
 
 
 def with_more(splats: Splats, means: np.ndarray, scale: float, colours: torch.Tensor, logit: float = 5.0) -> Splats:
@@ -170,17 +169,6 @@ def test_too_large_a_share_is_refused_unless_forced():
         check_share(found, FloaterConfig())
     check_share(found, FloaterConfig(), forced=True)
     check_share(found, FloaterConfig(max_share=0.4))
-
-
-def test_the_change_for_a_training_run():
-    splats = tiny.true_splats()
-    found = Floaters(torch.arange(TRUE) % 3 == 0, {"front": 50})
-    update = without(splats, found)
-    assert update is not None
-    assert (update.removed, len(update.source_row), bool(update.is_new.any())) == (50, 100, False)
-    assert torch.equal(update.params["means"], splats.means[update.source_row])
-    assert not found.remove[update.source_row].any()
-    assert without(splats, Floaters(torch.zeros(TRUE, dtype=torch.bool), {})) is None
 
 
 def test_the_same_splats_on_any_number_of_threads(tiny_scene: Scene):

@@ -12,6 +12,7 @@ from parity import ARGUMENTS, Backend, render_with_gradients, upstream_for
 from synthetic import SyntheticScene, make_scene
 from torch import Tensor
 
+from sparse3d.kernels.records import View
 from sparse3d.splats import PARAMETER_NAMES
 
 
@@ -73,20 +74,19 @@ def test_two_callers_at_once_give_the_same_bits(cpu_backend: Backend, threads) -
 
 
 def test_a_scene_does_not_depend_on_what_was_rendered_before(cpu_backend: Backend) -> None:
-    """Buffers keep what was in them: a second, other scene in the same workspace must not show through."""
-    from sparse3d.kernels.cpu.step import StepWorkspace
+    """Buffers keep what was in them: a second, other scene in the same step must not show through."""
+    from sparse3d.kernels.cpu.step import CpuSplatStep
 
     big, small = _large_scene(), make_scene(54, num_splats=50, width=33, height=20).to(torch.float32)
-    fresh, used = StepWorkspace(), StepWorkspace()
-    _workspace_render(used, big)
-    expected, found = _workspace_render(fresh, small), _workspace_render(used, small)
+    fresh, used = CpuSplatStep(), CpuSplatStep()
+    _step_render(used, big)
+    expected, found = _step_render(fresh, small), _step_render(used, small)
     _assert_same_bits(expected, found, "used buffers")
 
 
-def _workspace_render(workspace, scene: SyntheticScene) -> dict[str, Tensor]:
-    rendering = workspace.render(
-        scene.params, scene.cam_from_world[0], scene.intrinsics[0], scene.background[0], scene.settings
-    )
+def _step_render(step, scene: SyntheticScene) -> dict[str, Tensor]:
+    view = View(scene.settings.width, scene.settings.height, scene.cam_from_world[0], scene.intrinsics[0])
+    rendering = step.render(scene.params, view, scene.background[0], scene.settings)
     parts = {
         "image": rendering.image,
         "alpha": rendering.alpha,

@@ -23,7 +23,7 @@ from sparse3d.kernels import reference
 
 
 def _blend_pixel(seen: reference.Projection, order: list[int], x: float, y: float, background: Tensor) -> tuple:
-    """The rules of DESIGN.md section 4 as one reads them: one pixel, one splat after the other."""
+    """The conventions of DESIGN.md as one reads them: one pixel, one splat after the other."""
     color, depth, transmittance, median = [0.0] * 3, 0.0, 1.0, 0.0
     weights = {}
     for splat in order:

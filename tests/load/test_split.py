@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which photos train and which test: the rules of DESIGN.md section 4, one by one, and every error's sentence."""
+"""Which photos train and which test: the rules of DESIGN.md, one by one, and every error's sentence."""
 
 from __future__ import annotations
 

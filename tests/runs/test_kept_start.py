@@ -23,9 +23,11 @@ from sparse3d.runs.config import RunConfig
 from sparse3d.runs.kept_start import kept_start
 from sparse3d.runs.pipeline import run_training
 from sparse3d.start import find as starts
+from sparse3d.start.config import StartConfig
 from sparse3d.start.find import Start
 from sparse3d.train.config import DensityConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Finished, Started, Stepped
+from sparse3d.train.loop import Around
 from sparse3d.train.run_folder import open_run
 from sparse3d.train.splats.removal_config import RemovalConfig
 from sparse3d.train.splats.terms.config import TermsConfig
@@ -54,7 +56,7 @@ def cfg(folder: Path) -> RunConfig:
         scene_path=str(folder),
         preset="fast",
         few_views="off",
-        scene=SceneConfig(test_every=0, dense="on", dense_points=1500),
+        scene=SceneConfig(test_every=0), start=StartConfig(dense="on", dense_points=1500),
         train=TrainConfig(
             steps=8, report_every=3, sh_degree=1, background="mean", schedule=ScheduleConfig(half_size_until=0.0),
             density=DensityConfig(cap=3000), terms=TermsConfig(depth=0.1),
@@ -64,7 +66,7 @@ def cfg(folder: Path) -> RunConfig:
 
 def run(cfg: RunConfig, out: Path, *, stop_at: int | None = None, resume: bool = False) -> list:
     stop, events = threading.Event(), []
-    for event in run_training(cfg, out, resume=resume, stop=stop):
+    for event in run_training(cfg, out, resume=resume, around=Around(stop=stop)):
         events.append(event)
         if isinstance(event, Stepped) and event.step == stop_at:
             stop.set()
@@ -143,7 +145,7 @@ def test_depth_is_kept_only_for_terms_that_read_it(cfg: RunConfig, tmp_path: Pat
     assert not (tmp_path / "r" / "depth.safetensors").exists()
     judged = replace(without, train=replace(without.train, floaters=RemovalConfig(at=(0.5,))))
     assert set(start_of(judged, tmp_path / "judged", resume=False).depth_maps) == {0, 1, 2}
-    sparse = replace(without, scene=replace(cfg.scene, dense="off"))
+    sparse = replace(without, start=replace(cfg.start, dense="off"))
     assert not start_of(sparse, tmp_path / "s", resume=False).points.oriented
 
 
@@ -168,8 +170,8 @@ def test_the_mean_background_is_the_photos_mean_colour(cfg: RunConfig) -> None:
     pixels = np.concatenate([scene.images.rgb8(i).reshape(-1, 3) for i in (0, 2)])
     wanted = torch.from_numpy((pixels.mean(axis=0) / 255).astype(np.float32))
     torch.testing.assert_close(mean_colour(scene), wanted)
-    torch.testing.assert_close(evaluation_background(scene, cfg.train), wanted)
+    torch.testing.assert_close(evaluation_background(scene, cfg.train.background), wanted)
     masked = replace(scene, has_masks=True)
-    assert evaluation_background(masked, cfg.train).tolist() == [0, 0, 0]
-    assert evaluation_background(scene, replace(cfg.train, background="white")).tolist() == [1, 1, 1]
+    assert evaluation_background(masked, cfg.train.background).tolist() == [0, 0, 0]
+    assert evaluation_background(scene, "white").tolist() == [1, 1, 1]
     scene.images.close()

@@ -17,15 +17,17 @@ from PIL import Image
 
 from sparse3d import config as configs
 from sparse3d import formats
-from sparse3d.errors import UsageError
+from sparse3d.errors import DataError, UsageError
 from sparse3d.formats.tensor_file import read_tensors
 from sparse3d.judge.spread import spread
-from sparse3d.judge.support import read_support
 from sparse3d.load import SceneConfig
 from sparse3d.runs.config import RunConfig, read_run_config
 from sparse3d.runs.pipeline import run_training
+from sparse3d.runs.support_file import read_support
+from sparse3d.start.config import StartConfig
 from sparse3d.train.config import CameraOptConfig, DensityConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Event, Finished, Saved, Started, Stepped
+from sparse3d.train.loop import Around
 from tests.train import tiny
 
 METRIC_KEYS = {
@@ -129,7 +131,7 @@ def test_a_stopped_run_resumes_with_its_own_points(run_config: RunConfig, tmp_pa
     run(run_config, tmp_path / "whole")
     stop = threading.Event()
     events = []
-    for event in run_training(run_config, tmp_path / "parts", stop=stop):
+    for event in run_training(run_config, tmp_path / "parts", around=Around(stop=stop)):
         events.append(event)
         if isinstance(event, Stepped):
             stop.set()
@@ -182,7 +184,7 @@ def test_few_photos_train_with_their_settings_and_say_so(run_config: RunConfig, 
     assert stored.train.terms.opacity_decay == layer["opacity_decay"]
 
     stop = threading.Event()
-    for event in run_training(few, tmp_path / "parts", stop=stop):
+    for event in run_training(few, tmp_path / "parts", around=Around(stop=stop)):
         if isinstance(event, Stepped):
             stop.set()
     # What was asked for, and what the run made of it, are both the same run.
@@ -213,6 +215,16 @@ def test_photos_are_decoded_before_training(run_config: RunConfig, tmp_path: Pat
     loop.close()
     # Eight photos to train on; the two held out are left alone.
     assert [share for what, share in told if what == "decoding photos"] == [i / 8 for i in range(1, 9)]
+
+
+@pytest.mark.parametrize("name", ["prior_depth", "prior_normals"])
+def test_missing_priors_are_refused_before_the_photos_are_read(tmp_path: Path, name: str):
+    """There are no photos either, and still the prior is what is named."""
+    missing: dict[str, Any] = {name: tmp_path / "none"}
+    cfg = RunConfig(scene_path=str(tmp_path / "nowhere"), start=StartConfig(**missing))
+    option = f"--{name.replace('_', '-')}"
+    with pytest.raises(DataError, match=f"{option} .*none: a folder .*is expected, there is nothing of this name"):
+        run(cfg, tmp_path / "run")
 
 
 def test_nothing_held_out_shows_training_photos(run_config: RunConfig, tmp_path: Path):

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparse3d.load import SceneConfig
 from sparse3d.records.points import Points
 from sparse3d.runs.config import RunConfig
+from sparse3d.runs.kept_start import search_of
+from sparse3d.start.config import StartConfig
 from sparse3d.start.find import find_start
 from sparse3d.start.points import sparse_points
 from sparse3d.train.config import TrainConfig
@@ -31,9 +32,9 @@ def test_relative_depth_reaches_the_terms(tmp_path: Path, known: str) -> None:
         # What has nothing to do with the photos fits no points: only its shape is passed on.
         values = disparity if known == "metric" else rng.uniform(1.0, 9.0, disparity.shape)
         np.save(tmp_path / "depth" / f"view_{i:02d}.npy", values)
-    settings = SceneConfig(prior_depth=tmp_path / "depth", prior_depth_kind="disparity", dense="off")
-    cfg = RunConfig(scene=settings, train=TrainConfig(terms=TermsConfig(depth=0.1, depth_pearson=0.1)))
-    start = find_start(scene, cfg, tmp_path)
+    settings = StartConfig(prior_depth=tmp_path / "depth", prior_depth_kind="disparity", dense="off")
+    cfg = RunConfig(start=settings, train=TrainConfig(terms=TermsConfig(depth=0.1, depth_pearson=0.1)))
+    start = find_start(scene, replace(search_of(cfg), workdir=tmp_path))
     assert sorted(start.depth_maps) == [0, 1, 2]
     assert any("prior depth" in note for note in start.notes)
     for i, found in start.depth_maps.items():

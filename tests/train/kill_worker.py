@@ -15,9 +15,9 @@ from pathlib import Path
 from sparse3d.train.checkpoint import exists
 from sparse3d.train.config import CameraOptConfig, DensityConfig, ExposureConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Stepped
-from sparse3d.train.loop import train
 from sparse3d.train.run_folder import open_run
 from tests.train import tiny
+from tests.train.tiny import train
 
 CONFIG = TrainConfig(
     steps=60,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,9 @@ from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import CameraOptConfig, DensityConfig, ExposureConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Densified, Evaluated, Event, Finished, Saved, Started, Stepped
-from sparse3d.train.loop import Run, train
 from sparse3d.train.run_folder import open_run
 from tests.train import tiny
+from tests.train.tiny import loop, train
 
 # min_side_px lets even these pictures be trained on at half size.
 SCHEDULE = ScheduleConfig(half_size_until=0.3, min_side_px=16)
@@ -48,10 +49,10 @@ EVERYTHING = replace(
 
 def run_to_end(scene: Scene, cfg: TrainConfig, **options) -> tuple[list[Event], Splats]:
     events = []
-    loop = train(scene, tiny.initial(), cfg, options.pop("run_folder", None), **options)
+    running = train(scene, tiny.initial(), cfg, options.pop("run_folder", None), **options)
     while True:
         try:
-            events.append(next(loop))
+            events.append(next(running))
         except StopIteration as end:
             return events, end.value
 
@@ -63,7 +64,7 @@ def assert_same_bits(a: Splats, b: Splats) -> None:
 
 
 def test_training_reaches_a_psnr_floor_on_held_out_photos(tiny_scene: Scene):
-    before = Run(tiny_scene, tiny.initial(), CONFIG, None).evaluate(None, final=False).psnr
+    before = loop(tiny_scene, tiny.initial(), CONFIG).evaluate(None, final=False).psnr
     slot: Slot[Splats] = Slot()
     events, splats = run_to_end(tiny_scene, CONFIG, slot=slot)
     final = next(event for event in events if isinstance(event, Evaluated))
@@ -86,13 +87,14 @@ def test_events_tell_the_run_in_order(tiny_scene: Scene):
     assert isinstance(started, Started)
     assert isinstance(finished, Finished)
     assert (started.views_train, started.views_test, started.steps) == (8, 2, 200)
-    assert (finished.reason, finished.step, finished.num_splats) == ("completed", 200, splats.num_splats)
+    assert (finished.reason, finished.step, finished.count) == ("completed", 200, splats.num_splats)
+    assert finished.counted == "splats"
     reports = [event for event in events if isinstance(event, Stepped)]
     assert [event.step for event in reports] == list(range(20, 201, 20))
     assert reports[-1].loss < 0.6 * reports[0].loss
     assert {event.image_scale for event in reports} == {1, 2}
-    assert {event.sh_degree for event in reports} == {0, 1}
-    counts = [event.num_splats for event in events if isinstance(event, Densified)]
+    assert {event.details["sh_degree"] for event in reports} == {0, 1}
+    counts = [event.count for event in events if isinstance(event, Densified)]
     assert counts
     assert max(counts) <= CONFIG.density.cap
     assert splats.num_splats > 120
@@ -131,11 +133,10 @@ def test_both_back_ends_take_nearly_the_same_steps(tiny_scene: Scene):
     start = replace(true, sh0=true.sh0 * 0.5, means=true.means + 0.02)
     runs = []
     for backend in ("cpu", "reference"):
-        run = Run(tiny_scene, start, replace(CONFIG, steps=200, backend=backend), None)
+        run = loop(tiny_scene, start, replace(CONFIG, steps=200, backend=backend))
         while run.step < 6:
-            for _ in run.advance(None, None):
-                pass
-        runs.append(run)
+            list(run.advance())
+        runs.append(tiny.trainee(run))
     ours, theirs = runs
     for name, tensor in theirs.params.items():
         moved = (tensor - getattr(start, name)).abs().mean()
@@ -148,7 +149,31 @@ def test_both_back_ends_take_nearly_the_same_steps(tiny_scene: Scene):
         assert difference <= 0.02 * tensor.abs().mean(), name
 
 
-def test_masked_training_ignores_what_lies_outside(tiny_photos: Path):
+def noise_outside_the_masks(photos: Path, folder: Path) -> None:
+    """The photos and masks again, with noise where the masks leave a photo out."""
+    (folder / "masks").mkdir(parents=True)
+    for path in sorted(photos.glob("*.png")):
+        keep = np.asarray(Image.open(photos / "masks" / path.name)) > 127
+        assert 0.1 < keep.mean() < 0.9
+        pixels = np.array(Image.open(path))
+        pixels[~keep] = np.random.default_rng(int(path.stem)).integers(0, 256, (int((~keep).sum()), 3))
+        Image.fromarray(pixels).save(folder / path.name)
+        shutil.copy(photos / "masks" / path.name, folder / "masks" / path.name)
+
+
+def test_masked_training_ignores_what_lies_outside(tiny_photos: Path, tmp_path: Path):
+    noise_outside_the_masks(tiny_photos, tmp_path / "noise")
+    # At full size: a photo's smaller picture mixes the pixels on both sides of a mask's edge.
+    cfg = replace(CONFIG, steps=60, schedule=replace(SCHEDULE, half_size_until=0.0))
+    scenes = [tiny.scene(folder, masks=True) for folder in (tiny_photos, tmp_path / "noise")]
+    plain, noisy = (run_to_end(scene, cfg)[1] for scene in scenes)
+    assert_same_bits(plain, noisy)
+    # What lies outside is not the same: where the masks are off, it shows.
+    plain, noisy = (run_to_end(scene, replace(cfg, steps=2, masks="off"))[1] for scene in scenes)
+    assert not torch.equal(plain.means, noisy.means)
+
+
+def test_masked_photos_have_scores_of_the_part_that_counts_and_of_the_whole(tiny_photos: Path):
     scene = tiny.scene(tiny_photos, masks=True)
     events, _ = run_to_end(scene, replace(CONFIG, steps=60))
     final = next(event for event in events if isinstance(event, Evaluated))
@@ -212,12 +237,11 @@ def test_exposure_explains_darker_photos(tiny_photos: Path, tmp_path: Path):
         Image.open(path).point([round(value * gain) for value in range(256)] * 3).save(tmp_path / path.name)
     scene = tiny.scene(tmp_path)
     cfg = replace(CONFIG, exposure=ExposureConfig(enabled=True, rate=0.01))
-    run = Run(scene, tiny.initial(), cfg, None)
+    run = loop(scene, tiny.initial(), cfg)
     while run.step < cfg.steps:
-        for _ in run.advance(None, None):
-            pass
-    assert run.exposure is not None
-    gains = run.exposure.values[:, :3].mean(axis=1)
+        list(run.advance())
+    assert run.photos.exposure is not None
+    gains = run.photos.exposure.values[:, :3].mean(axis=1)
     dark = [i for i, view in enumerate(scene.train) if view % 4 == 0]
     bright = [i for i in range(len(scene.train)) if i not in dark]
     assert gains[dark].mean() < 0.85 * gains[bright].mean()
@@ -237,11 +261,10 @@ def test_camera_refinement_brings_a_shifted_camera_back(tiny_scene: Scene):
         camera_opt=CameraOptConfig(enabled="on", rotation_rate=1e-3, translation_rate=1e-3, start=0.0),
     )
     # From the true splats: only the camera is wrong.
-    run = Run(scene, tiny.true_splats(), cfg, None)
+    run = loop(scene, tiny.true_splats(), cfg)
     while run.step < cfg.steps:
-        for _ in run.advance(None, None):
-            pass
-    assert run.camera_opt is not None
+        list(run.advance())
+    assert run.photos.poses is not None
     before = np.abs(cameras[moved].cam_from_world - true_pose).max()
-    after = np.abs(run.camera_opt.poses[2] - true_pose).max()
+    after = np.abs(run.photos.poses.poses[2] - true_pose).max()
     assert after < 0.4 * before, (before, after)

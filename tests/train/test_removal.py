@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 
 from sparse3d.errors import UsageError
-from sparse3d.judge.floaters import find_floaters
+from sparse3d.judge.floaters import Floaters, find_floaters
 from sparse3d.judge.photos import JudgingPhotos
-from sparse3d.judge.pictures import TrainViews
 from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import DensityConfig, ExposureConfig, TrainConfig
 from sparse3d.train.events import Cleaned, Event, Stepped
-from sparse3d.train.loop import Run, train
 from sparse3d.train.run_folder import RunFolder, open_run
+from sparse3d.train.splats.removal import FloaterRemoval, without
 from sparse3d.train.splats.removal_config import RemovalConfig
 from tests.judge.test_floaters import TRUE, before_cameras, with_more
 from tests.train import kill_worker, tiny
 from tests.train.test_resume import assert_same_run
+from tests.train.tiny import loop, train
 
 SOME = RemovalConfig(
     at=(0.5,), levels=8, dense_votes=0, stray=0.0, isolated=0.0, min_opacity=0.0, harmful=False, outside_at=()
@@ -58,10 +58,10 @@ def go(
     scene: Scene, cfg: TrainConfig, folder: RunFolder | None = None, stop_at: int = 0, **options: Any
 ) -> tuple[Splats, list[Event]]:
     stop, events = threading.Event(), []
-    loop = train(scene, planted(scene), cfg, folder, stop=stop, **options)
+    running = train(scene, planted(scene), cfg, folder, stop=stop, **options)
     while True:
         try:
-            events.append(next(loop))
+            events.append(next(running))
         except StopIteration as end:
             return end.value, events
         if isinstance(events[-1], Stepped) and events[-1].step == stop_at:
@@ -77,28 +77,53 @@ def test_planted_floaters_go_in_the_middle_of_a_run(tiny_scene: Scene):
     (cleaned,) = (event for event in events if isinstance(event, Cleaned))
     assert (cleaned.step, cleaned.kept, list(cleaned.removed)) == (6, False, ["front"])
     assert 16 <= cleaned.removed["front"] <= 20
-    assert cleaned.num_splats == splats.num_splats == TRUE + 16 - cleaned.removed["front"]
+    assert cleaned.count == splats.num_splats == TRUE + 16 - cleaned.removed["front"]
     assert float(splats.means.norm(dim=1).max()) < 1.5, "something is left before the cameras"
     left, events = go(tiny_scene, config(at=()))
     assert left.num_splats == TRUE + 16
     assert not any(isinstance(event, Cleaned) for event in events)
 
 
+def test_the_change_for_a_training_run():
+    splats = tiny.true_splats()
+    found = Floaters(torch.arange(TRUE) % 3 == 0, {"front": 50})
+    update = without(splats, found)
+    assert update is not None
+    assert (update.removed, len(update.source_row), bool(update.is_new.any())) == (50, 100, False)
+    assert torch.equal(update.params["means"], splats.means[update.source_row])
+    assert not found.remove[update.source_row].any()
+    assert without(splats, Floaters(torch.zeros(TRUE, dtype=torch.bool), {})) is None
+
+
 def test_moments_and_statistics_follow_their_splats(tiny_scene: Scene):
-    run = Run(tiny_scene, planted(tiny_scene), config(), None)
+    # After step 9 of 12 floaters are looked for, and splats are not added any more.
+    cfg = config(at=(0.75,))
+    run = loop(tiny_scene, planted(tiny_scene), cfg)
     while run.step < 5:
-        list(run.advance(None, None))
-    run.stats.weight_max[:] = torch.arange(run.num_splats)
-    done = run.removal.apply(run.params, run.adam, run.stats, None, None)
-    rows = done.stats.weight_max.long()
-    assert len(rows) < run.num_splats
+        list(run.advance())
+    trainee = tiny.trainee(run)
+    trainee.stats.weight_max[:] = torch.arange(trainee.count)
+    params, adam = trainee.params, trainee.adam
+    before = {name: tensor.clone() for name, tensor in params.items()}
+    found = FloaterRemoval(run.photos, cfg, {}).find(trainee.snapshot())
+    assert found.update is not None
+    assert found.counts["front"] == found.update.removed == TRUE + 16 - len(found.update.source_row)
+    assert trainee.params is params
+    assert all(torch.equal(tensor, before[name]) for name, tensor in params.items()), "looking changed the splats"
+
+    (cleaned,) = trainee.refine(replace(tiny.shot(run.photos.view(0, 1)), number=9))
+    assert isinstance(cleaned, Cleaned)
+    rows = trainee.stats.weight_max.long()
+    assert (cleaned.step, cleaned.count) == (9, len(rows))
+    assert torch.equal(rows, found.update.source_row)
+    assert len(rows) < TRUE + 16
     assert torch.equal(rows, rows.sort().values)
-    assert float(run.adam.m["means"].abs().max()) > 0
-    assert done.adam.step == 5
-    for name, tensor in run.params.items():
-        assert torch.equal(done.params[name], tensor[rows])
-        assert torch.equal(done.adam.m[name], run.adam.m[name][rows])
-        assert torch.equal(done.adam.v[name], run.adam.v[name][rows])
+    assert float(adam.m["means"].abs().max()) > 0
+    assert trainee.adam.step == 5
+    for name, tensor in before.items():
+        assert torch.equal(trainee.params[name], tensor[rows])
+        assert torch.equal(trainee.adam.m[name], adam.m[name][rows])
+        assert torch.equal(trainee.adam.v[name], adam.v[name][rows])
 
 
 def test_the_same_bits_on_any_number_of_threads_and_after_a_stop(tiny_scene: Scene, tmp_path: Path):
@@ -122,7 +147,7 @@ def test_more_than_the_share_stays(tiny_scene: Scene):
     splats, events = go(tiny_scene, config(max_share=0.01))
     (cleaned,) = (event for event in events if isinstance(event, Cleaned))
     assert cleaned.kept
-    assert splats.num_splats == cleaned.num_splats == TRUE + 16
+    assert splats.num_splats == cleaned.count == TRUE + 16
 
 
 def test_what_is_outside_of_the_hull_goes(tiny_scene: Scene):
@@ -135,18 +160,19 @@ def test_what_is_outside_of_the_hull_goes(tiny_scene: Scene):
 
 def test_photos_judge_as_the_run_sees_them(tiny_scene: Scene):
     """Through the exposure and the pose learned so far."""
-    cfg = kill_worker.config("adaptive")
-    run = Run(tiny_scene, tiny.initial(), cfg, None)
-    assert run.exposure is not None
-    assert run.camera_opt is not None
+    run = loop(tiny_scene, tiny.initial(), kill_worker.config("adaptive"))
+    exposure, poses = run.photos.exposure, run.photos.poses
+    assert exposure is not None
+    assert poses is not None
     while run.step < 30:
-        list(run.advance(None, None))
-    views = TrainViews(tiny_scene, cfg)
-    plain = JudgingPhotos(views, torch.zeros(3))[1]
-    judge = JudgingPhotos(views, torch.zeros(3), exposure=run.exposure, camera_opt=run.camera_opt)[1]
-    assert torch.equal(judge.view.cam_from_world, run.camera_opt.pose(1))
-    assert not torch.equal(judge.view.cam_from_world, plain.view.cam_from_world)
-    assert torch.allclose(run.exposure.apply(1, judge.image), plain.image, atol=1e-6)
+        list(run.advance())
+    plain = JudgingPhotos(run.photos.pictures, torch.zeros(3))[1]
+    judges = run.photos.judges(scale=1, most=len(tiny_scene.train), depths={})
+    assert judges.positions == tuple(range(len(tiny_scene.train)))
+    judge = judges[1]
+    assert np.array_equal(judge.camera.cam_from_world, poses.poses[1])
+    assert not np.array_equal(judge.camera.cam_from_world, plain.camera.cam_from_world)
+    assert torch.allclose(exposure.apply(1, judge.image), plain.image, atol=1e-6)
     assert not torch.allclose(judge.image, plain.image, atol=1e-6)
 
 

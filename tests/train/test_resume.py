@@ -19,9 +19,11 @@ from sparse3d.formats.tensor_file import read_tensors
 from sparse3d.records.scene import Scene
 from sparse3d.train import checkpoint
 from sparse3d.train.events import Event, Finished, Saved, Started, Stepped
-from sparse3d.train.loop import train
 from sparse3d.train.run_folder import open_run
+from sparse3d.train.shots import Shot
+from sparse3d.train.splats.trainee import SplatTrainee
 from tests.train import kill_worker, tiny
+from tests.train.tiny import train
 
 
 def work(photos: Path, out: Path, policy: str, moment: str) -> int:
@@ -124,24 +126,22 @@ def test_checkpoints_come_at_their_interval(tiny_scene: Scene, tmp_path: Path):
 def test_an_interrupt_between_steps_saves_and_one_inside_a_step_does_not(
     tiny_scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from sparse3d.train import loop as trainer
-
     cfg = replace(kill_worker.CONFIG, checkpoint_every=0)
     with open_run(tmp_path / "between") as folder:
-        loop = train(tiny_scene, tiny.initial(), cfg, folder)
-        while not (isinstance(event := next(loop), Stepped) and event.step == 5):
+        running = train(tiny_scene, tiny.initial(), cfg, folder)
+        while not (isinstance(event := next(running), Stepped) and event.step == 5):
             pass
         with pytest.raises(KeyboardInterrupt):
-            loop.throw(KeyboardInterrupt())
+            running.throw(KeyboardInterrupt())
     assert checkpoint.load(tmp_path / "between").step == 5
 
-    refine = trainer.Run._refine
+    refine = SplatTrainee.refine
 
-    def interrupted(run: trainer.Run):
-        refine(run)
+    def interrupted(trainee: SplatTrainee, shot: Shot):
+        refine(trainee, shot)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.Run, "_refine", interrupted)
+    monkeypatch.setattr(SplatTrainee, "refine", interrupted)
     with open_run(tmp_path / "inside") as folder, pytest.raises(KeyboardInterrupt):
         for _ in train(tiny_scene, tiny.initial(), cfg, folder):
             pass

@@ -19,11 +19,11 @@ from sparse3d.records.scene import Scene
 from sparse3d.train import checkpoint
 from sparse3d.train.config import DensityConfig, RatesConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Saved
-from sparse3d.train.loop import Run, train
 from sparse3d.train.run_folder import open_run
 from sparse3d.train.splats.dump import read_dump, replay
 from sparse3d.train.splats.safety import find_bad
 from tests.train import tiny
+from tests.train.tiny import loop, train
 
 CONFIG = TrainConfig(
     steps=40,
@@ -59,14 +59,15 @@ def test_exploding_values_stop_the_run_and_leave_a_dump(tiny_scene: Scene, tmp_p
 
 def test_a_loss_out_of_range_stops_before_anything_is_changed(tiny_scene: Scene, tmp_path: Path):
     with open_run(tmp_path / "run") as folder:
-        run = Run(tiny_scene, tiny.initial(), CONFIG, folder)
+        run = loop(tiny_scene, tiny.initial(), CONFIG, folder)
         for _ in range(3):
-            list(run.advance(None, None))
-        run.params["sh0"][:] = 3e30
-        before = {name: tensor.clone() for name, tensor in run.params.items()}
+            list(run.advance())
+        params = tiny.trainee(run).params
+        params["sh0"][:] = 3e30
+        before = {name: tensor.clone() for name, tensor in params.items()}
         expected = r"step 4 of 40 .*: the loss is (nan|inf|.*e\+29).*sh0 of splat 0 is 3e\+30"
         with pytest.raises(DivergedError, match=expected):
-            list(run.advance(None, None))
+            list(run.advance())
     inputs = read_dump(tmp_path / "run" / "dump-000004.safetensors")
     assert inputs.step == 4
     for name, tensor in inputs.params.items():
@@ -78,10 +79,11 @@ def test_a_loss_out_of_range_stops_before_anything_is_changed(tiny_scene: Scene,
 
 def test_a_replay_of_a_sound_step_is_sound(tiny_scene: Scene, tmp_path: Path):
     with open_run(tmp_path / "run") as folder:
-        run = Run(tiny_scene, tiny.initial(), CONFIG, folder)
-        list(run.advance(None, None))
+        run = loop(tiny_scene, tiny.initial(), CONFIG, folder)
+        shot = run.photos.next(1)
+        run._train_step(shot)
         with pytest.raises(DivergedError, match="All parameters are finite"):
-            run._diverged("a test", 1, *run._last)
+            run._diverged("a test", shot)
     report = replay(tmp_path / "run" / "dump-000001.safetensors")
     assert report.loss_sound
     assert report.bad_before is None

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from sparse3d.errors import DataError
-from sparse3d.kernels.records import AdamHyper, AdamState, RasterSettings, view_of
-from sparse3d.kernels.step import make_step
+from sparse3d.kernels.records import AdamHyper, AdamState, OutputGradients, RasterSettings, view_of
+from sparse3d.kernels.step import photometric, splat_step
 from sparse3d.records.scene import Scene
 from sparse3d.splats import PARAMETER_NAMES, Splats
 from sparse3d.train.config import DensityConfig, RatesConfig, ScheduleConfig, TrainConfig
-from sparse3d.train.loop import train
 from sparse3d.train.splats.straight_through import StraightThrough
 from tests.train import tiny
+from tests.train.tiny import train
 
 STEP = 0.25
 
@@ -31,13 +31,13 @@ def coarse(splats: Splats) -> Splats:
 def one_step(backend: str, params: dict, at: dict | None, scene: Scene) -> dict:
     """The parameters after one step that rendered `at`, or what is updated."""
     params = {name: tensor.clone() for name, tensor in params.items()}
-    kernels, _ = make_step(backend, 1)
+    kernels = splat_step(backend, 1)
     view = view_of(scene.cameras[0])
     settings = RasterSettings(view.width, view.height, sh_degree=1)
-    kernels.render(params if at is None else at, view.cam_from_world, view.intrinsics, torch.zeros(3), settings)
-    kernels.photometric(scene.images[0], None, 0.2)
+    seen = kernels.render(params if at is None else at, view, torch.zeros(3), settings)
+    found = photometric(backend)(seen.image, scene.images[0], None, 0.2)
     hyper = AdamHyper(lr=dict.fromkeys(PARAMETER_NAMES, 1e-3))
-    kernels.backward_adam(params, AdamState.zeros(params), hyper, at=at)
+    kernels.backward_adam(params, AdamState.zeros(params), hyper, OutputGradients(found.v_image), at=at)
     return params
 
 
@@ -103,21 +103,20 @@ def test_tuning_through_a_quantiser_brings_back_what_it_cost(tiny_scene: Scene):
     scene = replace(tiny_scene, test=())
 
     def trained(through: StraightThrough | None) -> Splats:
-        loop = train(scene, tiny.true_splats(), cfg, None, through=through)
+        running = train(scene, tiny.true_splats(), cfg, None, through=through)
         while True:
             try:
-                next(loop)
+                next(running)
             except StopIteration as end:
                 return end.value
 
     def error(splats: Splats) -> float:
-        total, kernels = 0.0, make_step("cpu", 1)[0]
+        total, kernels, loss_of = 0.0, splat_step("cpu", 1), photometric("cpu")
         for index in scene.train:
             view = view_of(scene.cameras[index])
             settings = RasterSettings(view.width, view.height, sh_degree=1)
-            kernels.render(dict(splats.named()), view.cam_from_world, view.intrinsics, torch.zeros(3), settings)
-            kernels.photometric(scene.images[index], None, 0.2)
-            total += kernels.last.squared_error
+            seen = kernels.render(dict(splats.named()), view, torch.zeros(3), settings)
+            total += loss_of(seen.image, scene.images[index], None, 0.2).squared_error
         return total
 
     first, second = trained(StraightThrough(few_values)), trained(StraightThrough(few_values))

@@ -12,19 +12,18 @@ import torch
 from torch import Tensor
 
 from sparse3d.depth.depth_map import DepthMap
-from sparse3d.kernels.records import view_of
+from sparse3d.kernels.records import OutputGradients, view_of
 from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import DensityConfig, ScheduleConfig, TrainConfig
-from sparse3d.train.loop import train
 from sparse3d.train.splats.terms.config import TermsConfig
 from sparse3d.train.splats.terms.depth import resampled
 from sparse3d.train.splats.terms.expected_depth import one_in_four
 from sparse3d.train.splats.terms.normal import normals_of, rays
 from sparse3d.train.splats.terms.table import TERMS
-from sparse3d.train.splats.terms.term import TermSetup, TermStep
-from sparse3d.train.trainee import OutputGradients
+from sparse3d.train.splats.terms.term import TermSetup
 from tests.train import tiny
+from tests.train.tiny import train
 
 WIDTH, HEIGHT = 26, 18
 
@@ -114,7 +113,7 @@ def test_gradients_are_those_of_autograd(tiny_scene: Scene, name: str, masked: b
     before = torch.full((HEIGHT, WIDTH), 1e-3)
     gradients = OutputGradients(alpha=before)
     every = one_in_four(torch.Generator().manual_seed(9))
-    term.add_gradients(TermStep(0.5, 2, view, mask), seen, gradients)
+    term.add_gradients(tiny.shot(view, progress=0.5, position=2, mask=mask), seen, gradients)
     assert gradients.image is None
     assert gradients.alpha is not None
     assert gradients.depth is not None
@@ -177,10 +176,10 @@ def trained(scene: Scene, maps: dict[int, DepthMap], **terms: Any) -> Splats:
         steps=120, sh_degree=1, threads=1, schedule=ScheduleConfig(half_size_until=0.2, min_side_px=16),
         density=DensityConfig(policy="fixed"), terms=TermsConfig(**terms),
     )  # fmt: skip
-    loop = train(scene, tiny.initial(300), cfg, None, depth_maps=maps)
+    running = train(scene, tiny.initial(300), cfg, None, depth_maps=maps)
     while True:
         try:
-            next(loop)
+            next(running)
         except StopIteration as end:
             return end.value
 

@@ -21,12 +21,12 @@ from sparse3d.splats import PARAMETER_NAMES, Splats
 from sparse3d.train import checkpoint
 from sparse3d.train.config import TrainConfig
 from sparse3d.train.events import Event, Stepped
-from sparse3d.train.loop import train
 from sparse3d.train.run_folder import RunFolder, open_run
 from sparse3d.train.splats.terms.config import WEIGHTS, TermsConfig, active_terms, describe_terms
 from sparse3d.train.splats.terms.table import TERMS
 from tests.train import kill_worker, tiny
 from tests.train.test_resume import assert_same_run
+from tests.train.tiny import train
 
 # Strong enough to show in a run of a few steps.
 STRENGTH = {

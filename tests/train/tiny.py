@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +14,8 @@ from PIL import Image
 
 from sparse3d.camera import Camera
 from sparse3d.depth.depth_map import DepthMap
-from sparse3d.kernels.cpu.step import StepWorkspace
-from sparse3d.kernels.records import RasterSettings, view_of
+from sparse3d.kernels.cpu.step import CpuSplatStep
+from sparse3d.kernels.records import RasterSettings, View, view_of
 from sparse3d.photos.photo import Photo
 from sparse3d.photos.store import ImageStore
 from sparse3d.records.points import Points
@@ -21,7 +23,14 @@ from sparse3d.records.scene import Scene
 from sparse3d.render import RenderOptions, render
 from sparse3d.splats import Splats
 from sparse3d.start.init_splats import init_splats
+from sparse3d.train import loop as loops
+from sparse3d.train.config import TrainConfig
+from sparse3d.train.events import Event
+from sparse3d.train.loop import Around, Loop
+from sparse3d.train.run_folder import RunFolder
+from sparse3d.train.shots import Shot
 from sparse3d.train.splats.terms.normal import normals_of, rays
+from sparse3d.train.splats.trainee import SplatsFrom, SplatTrainee
 
 SIZE_PX = 64
 VIEWS = 10
@@ -124,8 +133,8 @@ def depth_of(splats: Splats, scene: Scene, index: int) -> tuple[torch.Tensor, to
     """Expected depth [H,W], alpha [H,W] and normals [3,H-2,W-2] of one photo's camera, as splats show them."""
     view = view_of(scene.cameras[index])
     settings = RasterSettings(view.width, view.height, sh_degree=1, depth=True)
-    step = StepWorkspace(1)
-    out = step.render(dict(splats.named()), view.cam_from_world, view.intrinsics, torch.zeros(3), settings)
+    step = CpuSplatStep(1)
+    out = step.render(dict(splats.named()), view, torch.zeros(3), settings)
     assert out.depth is not None
     z = out.depth / out.alpha.clamp(min=1e-3)
     return z, out.alpha.clone(), normals_of(rays(view) * z)[2]
@@ -143,3 +152,34 @@ def depth_maps(scene: Scene) -> dict[int, DepthMap]:
             scene.cameras[index], (z * known).numpy(), confidence.numpy(), normal.permute(1, 2, 0).contiguous().numpy()
         )
     return maps
+
+
+def train(
+    scene: Scene, splats: Splats, cfg: TrainConfig, folder: RunFolder | None = None, **options: Any
+) -> Generator[Event, None, Splats]:
+    """`loop.train` on splats. options: depth_maps, hull, through (of `SplatsFrom`); slot, stop, lpips, notes (of
+    `Around`); resume, learned."""
+    make, around, rest = _sorted(splats, options)
+    return loops.train(scene, make, cfg, folder, around=Around(**around), **rest)
+
+
+def loop(scene: Scene, splats: Splats, cfg: TrainConfig, folder: RunFolder | None = None, **options: Any) -> Loop:
+    return Loop(scene, _sorted(splats, options)[0], cfg, folder)
+
+
+def trainee(running: Loop) -> SplatTrainee:
+    assert isinstance(running.trainee, SplatTrainee)
+    return running.trainee
+
+
+def shot(view: View, *, progress: float = 0.0, position: int = 0, mask: torch.Tensor | None = None) -> Shot:
+    """A shot without a photo, for what looks at none."""
+    nothing = torch.zeros(view.height, view.width, 3)
+    longest = max(view.width, view.height)
+    return Shot(1, progress, position, "photo", view, nothing, mask, torch.zeros(3), 1, longest, False)
+
+
+def _sorted(splats: Splats, options: dict[str, Any]) -> tuple[SplatsFrom, dict[str, Any], dict[str, Any]]:
+    make = {name: options.pop(name) for name in ("depth_maps", "hull", "through") if name in options}
+    around = {name: options.pop(name) for name in ("slot", "stop", "lpips", "notes") if name in options}
+    return SplatsFrom(splats, **make), around, options

@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from parity import Backend, relative_error, render_with_gradients, upstream_for
+from parity import Backend, Upstream, relative_error, render_with_gradients, upstream_for
 from synthetic import SyntheticScene, make_scene
 from torch import Tensor
 
+from sparse3d.errors import DataError
 from sparse3d.kernels import reference
-from sparse3d.kernels.records import Rasterization
+from sparse3d.kernels.records import (
+    AdamHyper,
+    AdamState,
+    DensityStats,
+    OutputGradients,
+    Rasterization,
+    View,
+)
+from sparse3d.kernels.reference.photometric import ReferencePhotometric
 from sparse3d.splats import PARAMETER_NAMES
 
 LR = {name: 1e-3 * (i + 1) for i, name in enumerate(PARAMETER_NAMES)}
@@ -23,31 +30,40 @@ def _scene(**options) -> SyntheticScene:
 
 
 class Step:
-    """One workspace with copies of a scene's parameters and zero moments."""
+    """The CPU's step with copies of a scene's parameters and zero moments."""
 
     def __init__(self, scene: SyntheticScene) -> None:
-        from sparse3d.kernels.cpu.step import StepWorkspace
-        from sparse3d.kernels.records import AdamState, DensityStats
+        from sparse3d.kernels.cpu.step import CpuSplatStep
 
         self.scene = scene
         self.params = {name: value.clone().contiguous() for name, value in scene.params.items()}
         self.adam = AdamState.zeros(self.params)
         self.stats = DensityStats.zeros(self.params["means"].shape[0])
-        self.workspace = StepWorkspace()
+        self.kernels = CpuSplatStep()
 
     def render(self):
         s = self.scene
-        return self.workspace.render(self.params, s.cam_from_world[0], s.intrinsics[0], s.background[0], s.settings)
+        view = View(s.settings.width, s.settings.height, s.cam_from_world[0], s.intrinsics[0])
+        return self.kernels.render(self.params, view, s.background[0], s.settings)
 
-    def backward(self, *, beta1: float = 0.9, stats: bool = False, camera_grad: bool = False, **rest) -> Tensor | None:
-        from sparse3d.kernels.records import AdamHyper
-
-        regularisers = {key: rest.pop(key) for key in ("opacity_reg", "scale_reg") if key in rest}
-        hyper = AdamHyper(lr=LR, beta1=beta1, **regularisers)
+    def backward(
+        self,
+        arriving: OutputGradients,
+        *,
+        beta1: float = 0.9,
+        regularisers: tuple[float, float] = (0.0, 0.0),
+        stats: bool = False,
+        camera: bool = False,
+    ) -> Tensor | None:
+        opacity_reg, scale_reg = regularisers
+        hyper = AdamHyper(lr=LR, beta1=beta1, opacity_reg=opacity_reg, scale_reg=scale_reg)
         chosen = self.stats if stats else None
-        return self.workspace.backward_adam(
-            self.params, self.adam, hyper, stats=chosen, camera_grad=camera_grad, **rest
-        )
+        return self.kernels.backward_adam(self.params, self.adam, hyper, arriving, stats=chosen, camera=camera)
+
+
+def arriving_at(upstream: Upstream) -> OutputGradients:
+    """The gradients of the first view, as the step takes them."""
+    return OutputGradients(upstream.image[0].float(), upstream.alpha[0].float(), upstream.depth[0].float())
 
 
 def _visible(backend: Backend, scene: SyntheticScene) -> tuple[Rasterization, Tensor]:
@@ -70,13 +86,18 @@ def test_loss_has_the_same_bits_as_the_public_op(cpu_backend: Backend, masked: b
     generator = torch.Generator().manual_seed(1)
     target = torch.rand(48, 64, 3, generator=generator)
     mask = (torch.rand(48, 64, generator=generator) < 0.6).float() if masked else None
-    step = Step(scene)
-    image = step.render().image.clone().requires_grad_()
+    seen = Step(scene).render().image
+    image = seen.clone().requires_grad_()
     expected = cpu_backend.l1_ssim_loss(image, target, mask, 0.2)
     (v_image,) = torch.autograd.grad(expected, image)
-    assert step.workspace.photometric(target, mask, 0.2) == float(expected.detach())
-    assert step.workspace.v_image is not None
-    assert torch.equal(step.workspace.v_image, v_image)
+    from sparse3d.kernels.cpu.photometric import CpuPhotometric
+
+    found = CpuPhotometric()(seen, target, mask, 0.2)
+    assert found.loss == float(expected.detach())
+    assert torch.equal(found.v_image, v_image)
+    exact = ReferencePhotometric()(seen.double(), target.double(), None if mask is None else mask.double(), 0.2)
+    for part in ("loss", "l1", "ssim", "squared_error"):
+        assert getattr(found, part) == pytest.approx(getattr(exact, part), rel=1e-5), part
 
 
 def test_gradients_have_the_same_bits_as_the_public_op(cpu_backend: Backend) -> None:
@@ -86,13 +107,7 @@ def test_gradients_have_the_same_bits_as_the_public_op(cpu_backend: Backend) -> 
     _, expected = render_with_gradients(cpu_backend.rasterize, scene, upstream)
     step = Step(scene)
     step.render()
-    v_pose = step.backward(
-        beta1=0.0,
-        v_image=upstream.image[0].float(),
-        v_alpha=upstream.alpha[0].float(),
-        v_depth=upstream.depth[0].float(),
-        camera_grad=True,
-    )
+    v_pose = step.backward(arriving_at(upstream), beta1=0.0, camera=True)
     _, visible = _visible(cpu_backend, scene)
     assert 0.5 < visible.double().mean() < 1
     for name in PARAMETER_NAMES:
@@ -100,6 +115,37 @@ def test_gradients_have_the_same_bits_as_the_public_op(cpu_backend: Backend) -> 
         assert torch.equal(step.adam.m[name], expected[name]), name
     assert v_pose is not None
     assert torch.equal(v_pose, expected["cam_from_world"][0, :3])
+
+
+def test_the_pass_without_adam_gives_the_same_gradients_and_changes_nothing(cpu_backend: Backend) -> None:
+    scene = _scene()
+    upstream = upstream_for(scene, 2)
+    _, expected = render_with_gradients(cpu_backend.rasterize, scene, upstream)
+    step = Step(scene)
+    step.render()
+    for splats, camera in ((True, True), (True, False), (False, True)):
+        found = step.kernels.backward(step.params, arriving_at(upstream), splats=splats, camera=camera)
+        assert (found.params is not None, found.camera is not None) == (splats, camera)
+        for name, gradient in (found.params or {}).items():
+            assert torch.equal(gradient, expected[name]), name
+        if found.camera is not None:
+            assert torch.equal(found.camera, expected["cam_from_world"][0, :3])
+    for name in PARAMETER_NAMES:
+        assert torch.equal(step.params[name], scene.params[name]), name
+
+
+def test_a_backward_pass_needs_a_rendering_before_it_and_what_it_is_asked_for(cpu_backend: Backend) -> None:
+    scene = _scene().with_settings(depth=False)
+    step, image = Step(scene), torch.zeros(48, 64, 3)
+    with pytest.raises(DataError, match="backward needs a render before it"):
+        step.kernels.backward(step.params, OutputGradients(image))
+    with pytest.raises(DataError, match="backward_adam needs a render before it"):
+        step.backward(OutputGradients(image))
+    step.render()
+    with pytest.raises(DataError, match="needs the gradient of the image"):
+        step.backward(OutputGradients(alpha=torch.zeros(48, 64)))
+    with pytest.raises(DataError, match=r"a gradient of depth needs settings\.depth"):
+        step.backward(OutputGradients(image, depth=torch.zeros(48, 64)))
 
 
 def test_adam_is_the_references_and_skips_what_is_not_seen(cpu_backend: Backend) -> None:
@@ -116,9 +162,7 @@ def test_adam_is_the_references_and_skips_what_is_not_seen(cpu_backend: Backend)
         _, gradients = render_with_gradients(cpu_backend.rasterize, now, upstream)
         _, visible = _visible(cpu_backend, now)
         step.render()
-        step.backward(
-            v_image=upstream.image[0].float(), v_alpha=upstream.alpha[0].float(), v_depth=upstream.depth[0].float()
-        )
+        step.backward(arriving_at(upstream))
         assert step.adam.step == number
         for name in PARAMETER_NAMES:
             before = now.params[name]
@@ -143,10 +187,9 @@ def test_regularisers_add_the_gradients_of_their_means(cpu_backend: Backend) -> 
     scene = _scene()
     upstream = upstream_for(scene, 3)
     plain, regular = Step(scene), Step(scene)
-    weights: dict[str, Any] = {"opacity_reg": 40.0, "scale_reg": 70.0}
-    for step, rest in ((plain, {}), (regular, weights)):
+    for step, weights in ((plain, (0.0, 0.0)), (regular, (40.0, 70.0))):
         step.render()
-        step.backward(beta1=0.0, v_image=upstream.image[0].float(), **rest)
+        step.backward(OutputGradients(upstream.image[0].float()), beta1=0.0, regularisers=weights)
     _, visible = _visible(cpu_backend, scene)
     opacities = torch.sigmoid(scene.params["logit_opacities"].double())
     expected = {
@@ -177,7 +220,7 @@ def test_density_statistics_match_the_reference(cpu_backend: Backend) -> None:
     for _ in range(repeats):
         step.params = {name: value.clone() for name, value in scene.params.items()}
         step.render()
-        step.backward(v_image=upstream.image[0].float(), stats=True)
+        step.backward(OutputGradients(upstream.image[0].float()), stats=True)
     stats = step.stats
     seen = (rendering.radii[0] > 0).double()
     expected = {
