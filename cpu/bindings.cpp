@@ -77,7 +77,9 @@ NB_MODULE(S3D_MODULE_NAME, m) {
   m.attr("lanes") = kLanes;
   m.attr("block_splats") = kBlockSplats;
   m.def("set_num_threads", &set_num_threads, nb::call_guard<nb::gil_scoped_release>());
-  m.def("num_threads", &num_threads);
+  m.def("num_threads", &num_threads, nb::call_guard<nb::gil_scoped_release>());
+  m.def("set_caller_threads", &set_caller_threads, nb::call_guard<nb::gil_scoped_release>());
+  m.def("take_fewest_threads", &take_fewest_threads);
   m.def("calibrate_gflops", &calibrate_gflops, nb::call_guard<nb::gil_scoped_release>());
   m.def("calibrate_copy_gbytes", &calibrate_copy_gbytes, nb::call_guard<nb::gil_scoped_release>());
   m.def("photometric_scratch", &photometric_scratch);

@@ -6,9 +6,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
@@ -37,12 +40,41 @@ inline void pause() {
 #endif
 }
 
-class Pool {
+// Set while this thread runs blocks of a pool: blocks within blocks take no turn.
+thread_local bool inside_block = false;
+
+// One after the other, in the order of coming.
+class Turns {
  public:
-  explicit Pool(int threads) : threads_(threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  void take() {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t mine = next_++;
+    changed_.wait(lock, [&] { return now_ == mine; });
+  }
+  void pass_on() {
+    std::lock_guard lock(mutex_);
+    ++now_;
+    if (now_ != next_) changed_.notify_all();
   }
 
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t next_ = 0, now_ = 0;
+};
+
+class Pool {
+ public:
+  explicit Pool(int threads) {
+    workers_.reserve(threads - 1);
+    try {
+      for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      // The system starts no more threads: those that run will do.
+    }
+  }
+
+  // No caller is left, so that the workers wait or are on their way to it.
   ~Pool() {
     {
       std::lock_guard lock(mutex_);
@@ -53,17 +85,17 @@ class Pool {
     for (auto& worker : workers_) worker.join();
   }
 
-  int threads() const { return threads_; }
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // False: somebody else is using the pool.
-  bool try_run(int count, void (*call)(void*, int), void* context) {
-    std::unique_lock busy(busy_, std::try_to_lock);
-    if (!busy.owns_lock()) return false;
+  // Waits for its turn where another caller uses the pool. A block that throws ends the program, on whichever thread:
+  // the others still work with what the caller's stack holds.
+  void run(int count, void (*call)(void*, int), void* context) noexcept {
+    turns_.take();
     call_ = call;
     context_ = context;
     count_ = count;
     next_.store(0, std::memory_order_relaxed);
-    active_.store(threads_ - 1, std::memory_order_relaxed);
+    active_.store(threads() - 1, std::memory_order_relaxed);
     {
       std::lock_guard lock(mutex_);
       generation_.fetch_add(1, std::memory_order_release);
@@ -78,16 +110,18 @@ class Pool {
       else
         std::this_thread::yield();
     }
-    return true;
+    turns_.pass_on();
   }
 
  private:
   void take_blocks() {
+    inside_block = true;
     for (;;) {
       const int block = next_.fetch_add(1, std::memory_order_relaxed);
-      if (block >= count_) return;
+      if (block >= count_) break;
       call_(context_, block);
     }
+    inside_block = false;
   }
 
   void work() {
@@ -114,9 +148,9 @@ class Pool {
     sleeping_.fetch_sub(1, std::memory_order_release);
   }
 
-  const int threads_;
+  Turns turns_;
   std::vector<std::thread> workers_;
-  std::mutex busy_, mutex_;
+  std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<std::uint64_t> generation_{0};
   std::atomic<int> next_{0}, active_{0}, sleeping_{0};
@@ -126,45 +160,96 @@ class Pool {
   int count_ = 0;
 };
 
-// Never destroyed at exit: workers may still be asleep when the interpreter unloads us.
-std::mutex pool_mutex;
-Pool* pool = nullptr;
+// What is known of a calling thread.
+struct Caller {
+  int share = 0;              // Threads of its own; 0: it uses the common pool.
+  std::unique_ptr<Pool> own;  // For a share of two or more, from the first call on.
+  int fewest_threads = 0;
+};
+thread_local Caller caller;
 
-Pool& the_pool() {
-  std::lock_guard lock(pool_mutex);
-  if (pool == nullptr) {
-    pool = new Pool(processors());
+std::mutex common_mutex;
+
+// Whoever runs blocks on the pool holds a copy. Never destroyed at exit: workers may still be asleep when the
+// interpreter unloads us.
+std::shared_ptr<Pool>& common() {
+  static auto& pool = *new std::shared_ptr<Pool>;
+  return pool;
+}
+
+void mind_forks() {
 #if !defined(_WIN32)
-    static const int registered = pthread_atfork(nullptr, nullptr, [] {
-      // The threads stayed in the parent; the old pool's memory is given up.
-      new (&pool_mutex) std::mutex;
-      pool = nullptr;
-    });
-    (void)registered;
+  static const int registered = pthread_atfork(nullptr, nullptr, [] {
+    // The workers stayed in the parent: their pools' memory is given up.
+    new (&common_mutex) std::mutex;
+    new (&common()) std::shared_ptr<Pool>;
+    new (&caller.own) std::unique_ptr<Pool>;
+  });
+  (void)registered;
 #endif
+}
+
+std::shared_ptr<Pool> common_pool() {
+  std::lock_guard lock(common_mutex);
+  if (!common()) {
+    mind_forks();
+    common() = std::make_shared<Pool>(processors());
   }
-  return *pool;
+  return common();
+}
+
+Pool& own_pool() {
+  if (!caller.own) {
+    mind_forks();
+    caller.own = std::make_unique<Pool>(caller.share);
+  }
+  return *caller.own;
+}
+
+void note_threads(int threads) {
+  caller.fewest_threads = caller.fewest_threads == 0 ? threads : std::min(caller.fewest_threads, threads);
 }
 
 }  // namespace
 
 int set_num_threads(int count) {
   const int wanted = count > 0 ? count : processors();
-  if (the_pool().threads() == wanted) return wanted;
-  std::lock_guard lock(pool_mutex);
-  delete pool;
-  pool = new Pool(wanted);
-  return wanted;
+  // Declared before the lock: if this is the old pool's last holder, its workers end after the lock is open again.
+  std::shared_ptr<Pool> old;
+  std::lock_guard lock(common_mutex);
+  if (common() && common()->threads() == wanted) return wanted;
+  mind_forks();
+  old = std::exchange(common(), std::make_shared<Pool>(wanted));
+  return common()->threads();
 }
 
-int num_threads() { return the_pool().threads(); }
+int num_threads() {
+  if (caller.share == 1) return 1;
+  return caller.share > 0 ? own_pool().threads() : common_pool()->threads();
+}
+
+int set_caller_threads(int count) {
+  const int before = caller.share;
+  caller.share = std::max(0, count);
+  if (caller.share != before) caller.own.reset();
+  return before;
+}
+
+int take_fewest_threads() { return std::exchange(caller.fewest_threads, 0); }
 
 namespace detail {
 
 void run_blocks(int count, void (*call)(void*, int), void* context) {
-  if (count > 1) {
-    Pool& shared = the_pool();
-    if (shared.threads() > 1 && shared.try_run(count, call, context)) return;
+  if (count > 1 && !inside_block) {
+    std::shared_ptr<Pool> shared;
+    if (caller.share == 0) shared = common_pool();
+    Pool* pool = shared ? shared.get() : caller.share > 1 ? &own_pool() : nullptr;
+    const int threads = pool ? pool->threads() : 1;
+    note_threads(threads);
+    if (threads > 1) {
+      pool->run(count, call, context);
+      return;
+    }
   }
   for (int block = 0; block < count; ++block) call(context, block);
 }

@@ -7,6 +7,7 @@ int main() {
   using namespace s3d::selftest;
   std::printf("self-test of the kernels for %s, %d lanes\n", S3D_SIMD_LEVEL, s3d::kLanes);
   Report report;
+  check_pool(report);
   check_formulas(report);
   check_lanes(report);
   check_rasterizer(report);

@@ -54,6 +54,7 @@ double gradient_error(Loss&& loss, double* x, const double* gradient, int n) {
   return largest > 0.0 ? error / largest : INFINITY;
 }
 
+void check_pool(Report& report);
 void check_formulas(Report& report);
 void check_lanes(Report& report);
 void check_rasterizer(Report& report);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -63,12 +64,21 @@ def test_one_two_and_three_threads_give_the_same_bits(cpu_backend: Backend, thre
         _assert_same_bits(results[0], result, f"{count} threads")
 
 
-def test_two_callers_at_once_give_the_same_bits(cpu_backend: Backend, threads) -> None:
+@pytest.mark.parametrize("share", [None, 1, 3])
+def test_two_callers_at_once_give_the_same_bits(cpu_backend: Backend, threads, share: int | None) -> None:
+    """The second with threads of its own, or in turns with the first."""
+    from sparse3d.kernels import cpu
+
     threads(2)
     scenes = [make_scene(seed, num_splats=2000, width=70, height=50, scale=0.04).to(torch.float32) for seed in (52, 53)]
     alone = [_everything(cpu_backend, scene) for scene in scenes]
+
+    def compute(index: int) -> dict[str, Tensor]:
+        with cpu.share(share) if share and index % 2 else contextlib.nullcontext():
+            return _everything(cpu_backend, scenes[index % 2])
+
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda scene: _everything(cpu_backend, scene), scenes * 3))
+        together = list(pool.map(compute, range(6)))
     for index, result in enumerate(together):
         _assert_same_bits(alone[index % 2], result, f"caller {index}")
 

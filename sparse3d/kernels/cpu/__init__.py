@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from sparse3d.kernels.cpu.native import available_levels, level, module, set_threads, use_level
+from sparse3d.kernels.cpu.native import available_levels, level, module, set_threads, share, use_level
 
-__all__ = ["available_levels", "level", "module", "set_threads", "use_level"]
+__all__ = ["available_levels", "level", "module", "set_threads", "share", "use_level"]

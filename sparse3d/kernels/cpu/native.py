@@ -12,7 +12,7 @@ from types import ModuleType
 
 import torch
 
-from sparse3d.errors import BackendError
+from sparse3d.errors import BackendError, UsageError
 
 # Instruction sets, best first, with what torch calls the processor that has them.
 _LEVELS = {
@@ -84,3 +84,23 @@ def use_level(name: str) -> Iterator[None]:
 def set_threads(count: int) -> int:
     """Threads that kernels use (0: one a processor); returns the number in force. Results do not depend on it."""
     return module().set_num_threads(count)
+
+
+@contextlib.contextmanager
+def share(threads: int) -> Iterator[None]:
+    """Gives the calling Python thread kernel threads of its own while the body runs; results do not depend on it.
+
+    Without it, threads that call kernels at once take turns on the common threads of `set_threads`. A viewer that draws
+    beside a trainer does so in `with share(1):`; the trainer then keeps all of its threads and waits for nobody.
+
+    threads: 1 or more, the calling one included; those beyond it are started at the first kernel of the body and end
+    with it. Raises UsageError for less than 1.
+    """
+    if threads < 1:
+        raise UsageError(f"share: {threads} threads asked for; a caller has at least 1, its own")
+    kernels = module()
+    before = kernels.set_caller_threads(threads)
+    try:
+        yield
+    finally:
+        kernels.set_caller_threads(before)
