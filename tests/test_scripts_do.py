@@ -298,7 +298,7 @@ def test_parts_that_a_machine_cannot_run_count_as_skipped(
     do: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """CI without a cross compiler, an emulator and the means to install them: skipped in words, and nothing failed."""
-    for name in ("setup", "setup_browser", "lint", "player", "fuzz", "wheel"):
+    for name in ("setup", "setup_browser", "lint", "player", "fuzz", "race", "wheel"):
         monkeypatch.setattr(do, name, lambda *words: None)
     monkeypatch.setattr(do, "pytest", lambda: {"passed": 5, "failed": 0, "skipped": 1})
     monkeypatch.setattr(do, "apt_install", lambda *packages: False)
@@ -307,3 +307,24 @@ def test_parts_that_a_machine_cannot_run_count_as_skipped(
     out = capsys.readouterr().out
     assert "skipped: needs a cross compiler and an emulator: sudo apt-get install" in out
     assert out.endswith("\n5 passed, 0 failed, 2 skipped\n")
+
+
+def test_race_without_a_thread_sanitizer_is_a_skip(
+    do: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "absent"))
+    assert do.race() == {"skipped": 1}
+    assert "has no thread sanitizer" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not POSIX, reason="the made self-test is a shell script")
+@pytest.mark.parametrize(("code", "failed"), [(0, 0), (66, 1)])
+def test_race_counts_a_report_of_the_sanitizer(
+    do: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, failed: int
+) -> None:
+    """A sanitizer that found a race ends a program whose own checks all passed with another exit code."""
+    made = program(tmp_path, "selftest", "2 passed, 0 failed")
+    made.write_text(made.read_text(encoding="utf-8") + f"exit {code}\n", encoding="utf-8")
+    monkeypatch.setattr(do.selftests, "sanitizer_launcher", lambda name: [])
+    monkeypatch.setattr(do.selftests, "_build", lambda *words: made)
+    assert do.race() == ({"failed": 1} if failed else {"passed": 2, "failed": 0})
