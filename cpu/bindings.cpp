@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The border to Python: pointers out of arrays, nothing else. sparse3d/kernels/cpu.py checks shapes and types first,
-// owns every buffer, and is the only caller. Every call releases the GIL.
+// The border to Python: pointers out of arrays, nothing else. sparse3d/kernels/cpu/ checks shapes and types first, owns
+// every buffer, and is the only caller. Every call that computes releases the GIL.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -147,8 +147,9 @@ NB_MODULE(S3D_MODULE_NAME, m) {
       nb::arg("slots"), nb::arg("v_background").none(), nb::arg("absolute"));
 
   // density: grad_abs, grad, visible, weight_sum, weight_max, radius_max; gradients: as parameters; both may be empty.
-  // adam: params, m, v (6 each, 18 arrays) or empty; lr_scaled [6], constants: beta1 beta2,
-  // their complements, eps, inv_bias2, and the weights of the opacity and scale regularisers.
+  // adam: params, m, v (6 each, 18 arrays) or empty; step_sizes [6]: each group's learning rate over 1 - beta1^step;
+  // constants: beta1, beta2, their complements, eps, 1 / (1 - beta2^step), weights of the opacity and scale
+  // regularisers.
   m.def(
       "finish_backward",
       [](std::vector<Floats> parameters, const View& view, const ProjectBuffers& projected, Floats slots,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The small set of operations that formulas in math/ may use, for float and double. lane.h has the same set for
-// SIMD lanes. Formulas never branch on values: they call select(mask, a, b).
+// SIMD lanes. A formula that lanes go through never branches on their values, it calls select(mask, a, b); it may
+// branch on what all lanes share (the degree in sh.h). interval_error in kmeans.h takes single numbers and branches.
 #pragma once
 
 #include <cmath>
