@@ -3,10 +3,16 @@
 
 The names below are the public ones; each is imported when first used, so that `import sparse3d` costs nothing. What the
 subpackages list in their own `__all__` is public too.
+
+Importing sets OMP_WAIT_POLICY=PASSIVE in the environment unless it has a value: torch's OpenMP threads then sleep while
+they wait. Spinning, which is their default, makes a picture five to twenty times slower where other processes use the
+processors. On Linux OpenMP reads the variable when torch is imported, so import sparse3d before torch, or set it
+yourself.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
     from sparse3d.splats import Splats
 
     __version__: str
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["Camera", "Scene", "SceneConfig", "Sparse3dError", "Splats", "__version__", "load_scene", "rasterize"]
 
