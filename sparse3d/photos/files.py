@@ -169,8 +169,19 @@ def _plain_jpeg(path: Path, image: Image.Image) -> NDArray[np.uint8] | None:
     data = path.read_bytes()
     if b"\xff\xd9" not in data[-_TAIL_BYTES:]:
         return None
-    rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return None if rgb is None else rgb.astype(np.uint8, copy=False)
+    return _decode_jpeg(np.frombuffer(data, np.uint8))
+
+
+def _decode_jpeg(data: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """rgb [H,W,3] as stored; None where OpenCV cannot decode it."""
+    # OpenCV decodes straight to RGB since 4.11; before, a copy puts the channels in order.
+    straight = getattr(cv2, "IMREAD_COLOR_RGB", None)
+    flags = cv2.IMREAD_COLOR if straight is None else straight
+    pixels = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        return None
+    rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if straight is None else pixels
+    return rgb.astype(np.uint8, copy=False)
 
 
 def _bytes_if_wide_png(path: Path, image: Image.Image) -> bytes | None:

@@ -97,6 +97,20 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
     assert np.abs(decode(path)[0].astype(int) - PICTURE).max() < 12
 
 
+def test_jpeg_has_the_same_pixels_with_an_opencv_that_decodes_to_bgr_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV before 4.11 has no IMREAD_COLOR_RGB."""
+    path = saved(tmp_path / "a.jpg", Image.fromarray(PICTURE), quality=90)
+    monkeypatch.delattr(cv2, "IMREAD_COLOR_RGB", raising=False)
+    rgb, alpha = decode(path)
+    assert alpha is None
+    assert rgb.flags.c_contiguous
+    np.testing.assert_array_equal(rgb, np.asarray(Image.open(path)))
+    monkeypatch.undo()
+    np.testing.assert_array_equal(rgb, decode(path)[0])
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(tmp_path: Path, orientation: int) -> None:
     # Pillow's own transpositions, which undo what the tag says, are the outside witness.
