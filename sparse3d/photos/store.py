@@ -22,7 +22,7 @@ from sparse3d.errors import DataError
 from sparse3d.photos.files import composite, decode
 from sparse3d.photos.masks import MASK_LEVEL, read_mask
 from sparse3d.photos.photo import Photo
-from sparse3d.photos.undistort import is_distorted, remap, undistort_maps
+from sparse3d.photos.undistort import Optics, is_distorted, remap, undistort_maps
 
 # Undistortion maps take 8 bytes a pixel; most scenes have one lens, a phone's three.
 _MAPS_KEPT = 3
@@ -63,7 +63,7 @@ class ImageStore:
         self._cache: OrderedDict[int, _Ready] = OrderedDict()
         self._cached_bytes = 0
         self._decoding: set[int] = set()
-        self._maps: OrderedDict[tuple, tuple] = OrderedDict()
+        self._maps: OrderedDict[Optics, tuple] = OrderedDict()
         self._maps_lock = threading.Lock()
         self._worker: ThreadPoolExecutor | None = None
 
@@ -255,16 +255,7 @@ class ImageStore:
         return cv2.resize(keep.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
 
     def _maps_for(self, source: Camera) -> tuple:
-        key = (
-            source.width,
-            source.height,
-            source.fx,
-            source.fy,
-            source.cx,
-            source.cy,
-            source.distortion,
-            source.fisheye,
-        )
+        key = Optics.of(source)
         with self._maps_lock:
             if key not in self._maps:
                 self._maps[key] = undistort_maps(source)

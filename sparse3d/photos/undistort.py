@@ -10,7 +10,7 @@ MAX_HALF_ANGLE_RAD is cut off: a pinhole picture cannot show it without wasting 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -27,6 +27,34 @@ MIN_ZOOM, MAX_ZOOM = 0.25, 2.0
 # Bisection steps: 2 / 2^20 of a focal length is below a hundredth of a pixel in any photo.
 _BISECTIONS = 20
 _NEWTON_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Optics:
+    """A camera without its pose: all that decides how its photo is undistorted. Hashable, as thousands of photos may
+    share it."""
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...]
+    fisheye: bool
+
+    @staticmethod
+    def of(camera: Camera) -> Optics:
+        return Optics(
+            camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, camera.distortion, camera.fisheye
+        )
+
+    def at_origin(self) -> Camera:
+        """The camera with these optics whose axes are the world's."""
+        return Camera(
+            self.width, self.height, self.fx, self.fy, self.cx, self.cy, np.eye(4),
+            distortion=self.distortion, fisheye=self.fisheye,
+        )  # fmt: skip
 
 
 def distort(camera: Camera, normalised: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -82,18 +110,14 @@ def pinhole_camera(camera: Camera) -> Camera:
     """The camera of the undistorted photo (see the top of the file); the same camera where there is no distortion."""
     if not is_distorted(camera):
         return replace(camera, distortion=(), fisheye=False)
-    c = camera
-    zoom = _zoom(c.width, c.height, c.fx, c.fy, c.cx, c.cy, c.distortion, c.fisheye)
+    zoom = _zoom(Optics.of(camera))
     return replace(camera, fx=camera.fx * zoom, fy=camera.fy * zoom, distortion=(), fisheye=False)
 
 
 @lru_cache(maxsize=256)
-def _zoom(
-    width: int, height: int, fx: float, fy: float, cx: float, cy: float, distortion: tuple[float, ...], fisheye: bool
-) -> float:
-    """Factor of the focal lengths: the smallest with which the pinhole picture lies on the photo. Kept, as thousands of
-    photos may share one lens."""
-    camera = Camera(width, height, fx, fy, cx, cy, np.eye(4), distortion=distortion, fisheye=fisheye)
+def _zoom(optics: Optics) -> float:
+    """Factor of the focal lengths: the smallest with which the whole pinhole picture lies on the photo."""
+    camera = optics.at_origin()
     low = MIN_ZOOM
     if camera.fisheye:
         longer = max(camera.width / camera.fx, camera.height / camera.fy)
