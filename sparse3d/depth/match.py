@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sparse3d.camera import Camera
 from sparse3d.depth.matched import Matched, first_sure
 from sparse3d.kernels.cpu import mvs
-from sparse3d.kernels.cpu.mvs import MatchCosts, MvsImage, Planes
+from sparse3d.kernels.cpu.mvs import DepthRange, MatchCosts, MvsImage, Planes
 from sparse3d.records.points import Points
 from sparse3d.records.scene import Scene
 from sparse3d.sfm.frustum import near_far, view_pairs
@@ -88,7 +88,7 @@ def match_photos(
     store.close()
     pyramids = [_pyramid(camera, pixels, cfg.sweep_side) for camera, pixels in zip(cameras, rgb, strict=True)]
     near, far = near_far(cameras, sparse)
-    w_far, w_near = 1.0 / far, 1.0 / near
+    span = DepthRange(1.0 / far, 1.0 / near)
     starts = []
     done, stages = 0, len(cameras) * (1 + 2 * len(cfg.finest))
 
@@ -98,10 +98,10 @@ def match_photos(
         tell("dense depth", done / stages)
 
     for k, near_by in enumerate(others):
-        starts.append(_coarse_to_fine(pyramids, k, near_by, w_far, w_near, cfg))
+        starts.append(_coarse_to_fine(pyramids, k, near_by, span, cfg))
         told()
     finest = [p[0] for p in pyramids]
-    found = [_match_finest(finest, others, starts, patches, (w_far, w_near), cfg, told) for patches in cfg.finest]
+    found = [_match_finest(finest, others, starts, patches, span, cfg, told) for patches in cfg.finest]
     out = {}
     for k, near_by in enumerate(others):
         if near_by:
@@ -118,7 +118,7 @@ def _match_finest(
     others: Sequence[Sequence[int]],
     starts: Sequence[Planes],
     patches: Patches,
-    w_range: tuple[float, float],
+    span: DepthRange,
     cfg: MatchConfig,
     told: Callable[[], None],
 ) -> list[Planes]:
@@ -130,7 +130,7 @@ def _match_finest(
         if near_by:
             costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=patches.spacing)
             sources = [images[j].source_of(images[k]) for j in near_by]
-            mvs.patch_match(images[k], sources, costs, planes, *w_range, patches.rounds, cfg.seed)
+            mvs.patch_match(images[k], sources, costs, planes, span, patches.rounds, cfg.seed)
         first.append(planes)
         told()
     second = []
@@ -139,7 +139,7 @@ def _match_finest(
         if near_by:
             costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, cfg.geometric_weight, patches.spacing)
             sources = [images[j].source_of(images[k], first[j]) for j in near_by]
-            mvs.patch_match(images[k], sources, costs, planes, *w_range, patches.rounds, cfg.seed + 7919)
+            mvs.patch_match(images[k], sources, costs, planes, span, patches.rounds, cfg.seed + 7919)
         second.append(planes)
         told()
     return second
@@ -177,7 +177,7 @@ def _pyramid(camera: Camera, rgb: NDArray[np.uint8], sweep_side: int) -> list[Mv
 
 
 def _coarse_to_fine(
-    pyramids: Sequence[list[MvsImage]], k: int, near_by: list[int], w_far: float, w_near: float, cfg: MatchConfig
+    pyramids: Sequence[list[MvsImage]], k: int, near_by: list[int], span: DepthRange, cfg: MatchConfig
 ) -> Planes:
     """Planes at the finest size to start from: swept at the coarsest, refined at all but the finest."""
     levels = pyramids[k]
@@ -186,24 +186,24 @@ def _coarse_to_fine(
     image = levels[-1]
     sources = [pyramids[j][-1].source_of(image) for j in near_by]
     costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=cfg.coarse.spacing)
-    count = _plane_count(image.camera, [pyramids[j][-1].camera for j in near_by], w_far, w_near, cfg)
-    planes, _ = mvs.sweep(image, sources, costs, w_far, w_near, count)
+    count = _plane_count(image.camera, [pyramids[j][-1].camera for j in near_by], span, cfg)
+    planes, _ = mvs.sweep(image, sources, costs, span, count)
     for level in range(len(levels) - 1, 0, -1):
         image = levels[level]
         sources = [pyramids[j][min(level, len(pyramids[j]) - 1)].source_of(image) for j in near_by]
-        mvs.patch_match(image, sources, costs, planes, w_far, w_near, cfg.coarse.rounds, cfg.seed + level)
+        mvs.patch_match(image, sources, costs, planes, span, cfg.coarse.rounds, cfg.seed + level)
         planes = _enlarged(planes, levels[level - 1].camera)
     return planes
 
 
-def _plane_count(camera: Camera, others: Sequence[Camera], w_far: float, w_near: float, cfg: MatchConfig) -> int:
+def _plane_count(camera: Camera, others: Sequence[Camera], span: DepthRange, cfg: MatchConfig) -> int:
     """So many planes that no pixel of another photo is displaced by more than `step_px` from one to the next."""
     u, v = np.meshgrid(np.linspace(0, camera.width, 5), np.linspace(0, camera.height, 5))
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], axis=-1).reshape(-1, 3)
     back = camera.world_from_cam
     longest = 0.0
     for other in others:
-        ends = [other.project(rays / w @ back[:3, :3].T + back[:3, 3]) for w in (w_far, w_near)]
+        ends = [other.project(rays / w @ back[:3, :3].T + back[:3, 3]) for w in (span.w_far, span.w_near)]
         ahead = (ends[0][1] > 0) & (ends[1][1] > 0)
         if ahead.any():
             longest = max(longest, float(np.median(np.linalg.norm(ends[0][0] - ends[1][0], axis=1)[ahead])))

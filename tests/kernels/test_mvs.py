@@ -14,10 +14,11 @@ from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.kernels import cpu
 from sparse3d.kernels.cpu import mvs
-from sparse3d.kernels.cpu.mvs import MatchCosts, MvsImage, Planes
+from sparse3d.kernels.cpu.mvs import DepthRange, MatchCosts, MvsImage, Planes
 from tests.depth import plane_scene
 
 W_FAR, W_NEAR = 1 / 8.0, 1 / 2.0
+SPAN = DepthRange(W_FAR, W_NEAR)
 COSTS = MatchCosts(best_views=1)
 # The pictures' edges have fewer samples in the other photos.
 INSIDE = (slice(8, -8), slice(8, -8))
@@ -41,7 +42,7 @@ def swept(photos: list[MvsImage]) -> Planes:
 
 
 def sweep(photos: list[MvsImage]) -> tuple[Planes, NDArray[np.float32]]:
-    return mvs.sweep(photos[1], sources_of(photos), COSTS, W_FAR, W_NEAR, 48)
+    return mvs.sweep(photos[1], sources_of(photos), COSTS, SPAN, 48)
 
 
 def sources_of(photos: list[MvsImage]) -> list:
@@ -50,7 +51,7 @@ def sources_of(photos: list[MvsImage]) -> list:
 
 def match(photos: list[MvsImage], planes: Planes, iterations: int, seed: int = 1) -> Planes:
     out = planes.copy()
-    mvs.patch_match(photos[1], sources_of(photos), COSTS, out, W_FAR, W_NEAR, iterations, seed)
+    mvs.patch_match(photos[1], sources_of(photos), COSTS, out, SPAN, iterations, seed)
     return out
 
 
@@ -159,7 +160,7 @@ def test_geometry_adds_to_the_cost_what_it_disagrees(photos: list[MvsImage]) -> 
         for weight in (0.0, 0.2):
             sources = [photos[k].source_of(photos[1], true_planes(photos[k].camera)) for k in (0, 2)]
             out = start.copy()
-            mvs.patch_match(photos[1], sources, MatchCosts(1, geometric_weight=weight), out, W_FAR, W_NEAR, 0, 0)
+            mvs.patch_match(photos[1], sources, MatchCosts(1, geometric_weight=weight), out, SPAN, 0, 0)
             costs.append(out[..., 3][INSIDE])
         added.append(costs[1] - costs[0])
     assert np.abs(added[0]).max() < 0.01
@@ -267,19 +268,19 @@ def test_what_cannot_be_matched_is_said(photos: list[MvsImage]) -> None:
     with pytest.raises(DataError, match="does not fit a 192x144 camera"):
         MvsImage(reference.camera, np.zeros((144, 191), np.float32))
     with pytest.raises(DataError, match="0 sources"):
-        mvs.sweep(reference, [], COSTS, W_FAR, W_NEAR, 32)
+        mvs.sweep(reference, [], COSTS, SPAN, 32)
     for w_far, w_near in ((0.5, 0.5), (0.5, 0.1), (0.0, 0.5), (-1.0, 0.5)):
         with pytest.raises(DataError, match="cannot be searched"):
-            mvs.sweep(reference, sources, COSTS, w_far, w_near, 32)
+            mvs.sweep(reference, sources, COSTS, DepthRange(w_far, w_near), 32)
     with pytest.raises(DataError, match="3 planes"):
-        mvs.sweep(reference, sources, COSTS, W_FAR, W_NEAR, 3)
+        mvs.sweep(reference, sources, COSTS, SPAN, 3)
     small = MvsImage(replace(reference.camera.resized(64, 48)), np.zeros((48, 64), np.float32))
     wrong = np.zeros((48, 64, 4), np.float32)
     with pytest.raises(DataError, match=r"\(48, 64, 4\)"):
-        mvs.patch_match(reference, sources, COSTS, wrong, W_FAR, W_NEAR, 1, 0)
+        mvs.patch_match(reference, sources, COSTS, wrong, SPAN, 1, 0)
     with pytest.raises(DataError, match=r"\(48, 64, 4\)"):
         mvs.check(reference, [small.source_of(reference, wrong)], wrong, 1.0, 0.01)
     with pytest.raises(DataError, match=r"\(48, 64, 4\)"):
         reference.source_of(small, wrong)
     with pytest.raises(DataError, match="17 sources"):
-        mvs.patch_match(reference, [sources[0]] * 17, COSTS, np.zeros((144, 192, 4), np.float32), W_FAR, W_NEAR, 1, 0)
+        mvs.patch_match(reference, [sources[0]] * 17, COSTS, np.zeros((144, 192, 4), np.float32), SPAN, 1, 0)

@@ -34,6 +34,15 @@ class MatchCosts:
     spacing: int = 1
 
 
+@dataclass(frozen=True)
+class DepthRange:
+    """Between which depths a search looks, as inverse depths in 1 / world units: w_far at the far end, w_near at the
+    near one. One that can be searched has 0 < w_far < w_near."""
+
+    w_far: float
+    w_near: float
+
+
 class MvsImage:
     """One photo at one size: grey [H,W] float32 in 0..1 and its packed bytes. Raises DataError where they differ."""
 
@@ -90,13 +99,14 @@ def _check_sources(what: str, sources: Sequence) -> None:
 
 
 def sweep(
-    reference: MvsImage, sources: Sequence, costs: MatchCosts, w_far: float, w_near: float, planes: int
+    reference: MvsImage, sources: Sequence, costs: MatchCosts, span: DepthRange, planes: int
 ) -> tuple[Planes, NDArray[np.float32]]:
-    """Inverse depth of every pixel between w_far and w_near (1 / world units) from `planes` parallel planes.
+    """Inverse depth of every pixel within `span` from that many parallel planes.
 
     Returns planes [H,W,4] and clarity [H,W] in 0..1, the gap to the second best minimum. Memory: 5 bytes a pixel and
     plane. Raises DataError without a source or with an empty range.
     """
+    w_far, w_near = span.w_far, span.w_near
     if not sources or not 0 < w_far < w_near or planes < 4:
         raise DataError(
             f"sweep: {len(sources)} sources, {planes} planes from {w_far:g} to {w_near:g} cannot be searched"
@@ -117,18 +127,18 @@ def patch_match(
     sources: Sequence,
     costs: MatchCosts,
     planes: Planes,
-    w_far: float,
-    w_near: float,
+    span: DepthRange,
     iterations: int,
     seed: int,
 ) -> None:
-    """Refine `planes` [H,W,4] in place; the cost of each pixel never rises. Raises DataError for planes of another size
-    and for more sources than the kernels take."""
+    """Refine `planes` [H,W,4] in place, within `span`; the cost of each pixel never rises. Raises DataError for planes
+    of another size and for more sources than the kernels take."""
     _check_planes("patch_match", reference, planes)
     _check_sources("patch_match", sources)
     cpu.module().patch_match(
-        reference.grey, reference.intrinsics, list(sources), _costs(costs), w_far, w_near, iterations, seed, planes
-    )
+        reference.grey, reference.intrinsics, list(sources), _costs(costs), span.w_far, span.w_near, iterations, seed,
+        planes,
+    )  # fmt: skip
 
 
 def check(
