@@ -17,6 +17,7 @@ from sparse3d.camera import Camera
 from sparse3d.depth.maps import FILLED_CONFIDENCE, depth_maps
 from sparse3d.depth.match import MatchConfig, match_photos
 from sparse3d.errors import DataError, UsageError
+from sparse3d.kernels.cpu.mvs import DepthRange
 from sparse3d.records.scene import Scene
 from sparse3d.sfm.frustum import near_far
 from sparse3d.sfm.triangulate import triangulate_points
@@ -137,7 +138,7 @@ def _methods(scene: Scene) -> dict[str, tuple[dict[int, NDArray[np.float32]], fl
     photos = [scene.images.rgb8(i) for i in scene.train]
     near, far = near_far(cameras, sparse)
     began = time.perf_counter()
-    found = {i: sgbm_depth(cameras, photos, k, 1.0 / far, 1.0 / near) for k, i in enumerate(scene.train)}
+    found = {i: sgbm_depth(cameras, photos, k, DepthRange(1.0 / far, 1.0 / near)) for k, i in enumerate(scene.train)}
     out["OpenCV StereoSGBM"] = (found, time.perf_counter() - began)
     return out
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sparse3d.bench.sgbm import sgbm_depth
+from sparse3d.kernels.cpu.mvs import DepthRange
 from tests.load import board_scene
 
 
@@ -22,7 +23,7 @@ def test_depth_of_a_pair(roll_deg: int, index: int) -> None:
     roll[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
     cameras = [replace(c, cam_from_world=roll @ c.cam_from_world) for c in board_scene.cameras(2, size=(200, 200))]
     seen = [board_scene.photograph(camera) for camera in cameras]
-    depth = sgbm_depth(cameras, [rgb for rgb, _ in seen], index, 1 / 10, 1 / 2)
+    depth = sgbm_depth(cameras, [rgb for rgb, _ in seen], index, DepthRange(1 / 10, 1 / 2))
     assert depth.shape == (200, 200)
     found = depth > 0
     assert found.mean() > 0.6
@@ -34,4 +35,4 @@ def test_depth_of_a_pair(roll_deg: int, index: int) -> None:
 def test_photos_from_one_place_have_no_depth() -> None:
     camera = board_scene.cameras(2, size=(64, 48))[0]
     rgb, _ = board_scene.photograph(camera)
-    assert not sgbm_depth([camera, camera], [rgb, rgb], 0, 0.1, 0.5).any()
+    assert not sgbm_depth([camera, camera], [rgb, rgb], 0, DepthRange(0.1, 0.5)).any()
