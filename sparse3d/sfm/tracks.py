@@ -36,6 +36,19 @@ class Observations:
 
 
 @dataclass(frozen=True)
+class Edges:
+    """E verified matches: keypoints [E,2] (global numbers), the two-view point [E,3] of each, and the angle [E] between
+    its two rays in degrees."""
+
+    keypoints: NDArray[np.int64]
+    point: NDArray[np.float64]
+    angle_deg: NDArray[np.float64]
+
+    def select(self, keep: NDArray[np.bool_]) -> Edges:
+        return Edges(self.keypoints[keep], self.point[keep], self.angle_deg[keep])
+
+
+@dataclass(frozen=True)
 class CameraArrays:
     """The cameras as arrays: rotation [C,3,3], translation [C,3], focal [C,2], centre_px [C,2], position [C,3]."""
 
@@ -91,88 +104,121 @@ def components(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArra
 
 
 def consensus(
-    nodes_view: NDArray[np.int64],
-    nodes_xy: NDArray[np.float64],
-    edges: NDArray[np.int64],
-    edge_points: NDArray[np.float64],
-    edge_angles: NDArray[np.float64],
-    cameras: CameraArrays,
-    error_max_px: float,
+    view: NDArray[np.int64], xy: NDArray[np.float64], edges: Edges, cameras: CameraArrays, error_max_px: float
 ) -> tuple[NDArray[np.float64], Observations]:
-    """Points [T,3] and the sightings that agree with each.
+    """Points [T,3] and the sightings that agree with each. A point has at most one sighting a photo and at least two.
 
-    nodes_*: every keypoint of every photo; edges [E,2] verified matches between nodes, each with its two-view point
-    [E,3] and angle [E] in degrees. A point has at most one sighting a photo and at least two sightings.
+    view [K], xy [K,2]: photo and place of every keypoint of every photo, in pixels.
     """
     points: list[NDArray[np.float64]] = []
     found: list[Observations] = []
     total = 0
-    free = np.ones(len(nodes_view), bool)
+    free = np.ones(len(view), bool)
     for _ in range(_ROUNDS):
-        live = free[edges[:, 0]] & free[edges[:, 1]]
+        live = free[edges.keypoints[:, 0]] & free[edges.keypoints[:, 1]]
         if not live.any():
             break
-        edge, hyp_point, angle = edges[live], edge_points[live], edge_angles[live]
-        label = components(len(nodes_view), edge[:, 0], edge[:, 1])
-        nodes = np.unique(edge)
-        nodes = nodes[np.argsort(label[nodes], kind="stable")]
-        names, start, size = np.unique(label[nodes], return_index=True, return_counts=True)
-        comp = np.searchsorted(names, label[edge[:, 0]])
-        order = np.lexsort((-angle, comp))
-        comp, hyp_point = comp[order], hyp_point[order]
-        first = np.searchsorted(comp, np.arange(len(names)))
-        few = np.arange(len(comp)) - first[comp] < _HYPOTHESES_MAX
-        comp, hyp_point = comp[few], hyp_point[few]
-
-        # Every hypothesis against every sighting of its component; of two in one photo the nearer one counts.
-        hyp, node = _pairs(comp, start, size, nodes)
-        error = cameras.error(hyp_point[hyp], nodes_view[node], nodes_xy[node])
-        near = error <= error_max_px
-        hyp, node, error = hyp[near], node[near], error[near]
-        order = np.lexsort((error, nodes_view[node], hyp))
-        hyp, node, error = hyp[order], node[order], error[order]
-        view = nodes_view[node]
-        one = np.ones(len(hyp), bool)
-        one[1:] = (hyp[1:] != hyp[:-1]) | (view[1:] != view[:-1])
-        hyp, node, error = hyp[one], node[one], error[one]
-        votes = np.bincount(hyp, minlength=len(comp))
-        cost = np.bincount(hyp, error, minlength=len(comp))
-
-        # The best hypothesis of each component: most photos, then the smallest error.
-        order = np.lexsort((cost, -votes, comp))
-        winner = order[np.searchsorted(comp[order], np.arange(len(names)))]
-        winner = winner[votes[winner] >= 2]
+        tried = _hypotheses(len(view), edges.select(live))
+        support = _support(tried, view, xy, cameras, error_max_px)
+        winner = _winners(tried, support)
         if len(winner) == 0:
             break
-        number = np.full(len(comp), -1)
+        number = np.full(len(tried.component), -1)
         number[winner] = np.arange(len(winner))
-        keep = number[hyp] >= 0
-        point, node = number[hyp[keep]], node[keep]
-        order = np.lexsort((nodes_view[node], point))
-        point, node = point[order], node[order]
-        points.append(hyp_point[winner])
-        found.append(Observations(point + total, nodes_view[node], node, nodes_xy[node]))
+        keep = number[support.hypothesis] >= 0
+        point, keypoint = number[support.hypothesis[keep]], support.keypoint[keep]
+        order = np.lexsort((view[keypoint], point))
+        point, keypoint = point[order], keypoint[order]
+        points.append(tried.point[winner])
+        found.append(Observations(point + total, view[keypoint], keypoint, xy[keypoint]))
         total += len(winner)
-        free[node] = False
+        free[keypoint] = False
     if not points:
         empty = np.zeros(0, np.int64)
         return np.zeros((0, 3)), Observations(empty, empty, empty, np.zeros((0, 2)))
-    return np.concatenate(points), Observations(
-        np.concatenate([o.point for o in found]),
-        np.concatenate([o.view for o in found]),
-        np.concatenate([o.keypoint for o in found]),
-        np.concatenate([o.xy for o in found]),
+    return np.concatenate(points), _concatenated(found)
+
+
+@dataclass(frozen=True)
+class _Hypotheses:
+    """Points that the keypoints of a component may be sightings of: component [H] ascending, point [H,3]. The keypoints
+    of component c are members[start[c] : start[c] + size[c]]."""
+
+    component: NDArray[np.int64]
+    point: NDArray[np.float64]
+    members: NDArray[np.int64]
+    start: NDArray[np.int64]
+    size: NDArray[np.int64]
+
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(hypothesis, keypoint) of every keypoint in each hypothesis' component."""
+        count = self.size[self.component]
+        hypothesis = np.repeat(np.arange(len(self.component)), count)
+        within = np.arange(len(hypothesis)) - np.repeat(np.cumsum(count) - count, count)
+        return hypothesis, self.members[self.start[self.component][hypothesis] + within]
+
+
+@dataclass(frozen=True)
+class _Support:
+    """Which keypoints agree with which hypotheses, and by how many pixels they miss: three columns [S], sorted by
+    hypothesis and photo, one keypoint a photo."""
+
+    hypothesis: NDArray[np.int64]
+    keypoint: NDArray[np.int64]
+    error_px: NDArray[np.float64]
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> _Support:
+        return _Support(self.hypothesis[rows], self.keypoint[rows], self.error_px[rows])
+
+
+def _hypotheses(keypoints: int, edges: Edges) -> _Hypotheses:
+    """The two-view points of each component, those with the widest rays first, at most _HYPOTHESES_MAX of them."""
+    label = components(keypoints, edges.keypoints[:, 0], edges.keypoints[:, 1])
+    members = np.unique(edges.keypoints)
+    members = members[np.argsort(label[members], kind="stable")]
+    names, start, size = np.unique(label[members], return_index=True, return_counts=True)
+    component = np.searchsorted(names, label[edges.keypoints[:, 0]])
+    order = np.lexsort((-edges.angle_deg, component))
+    component, point = component[order], edges.point[order]
+    first = np.searchsorted(component, np.arange(len(names)))
+    few = np.arange(len(component)) - first[component] < _HYPOTHESES_MAX
+    return _Hypotheses(component[few], point[few], members, start, size)
+
+
+def _support(
+    tried: _Hypotheses,
+    view: NDArray[np.int64],
+    xy: NDArray[np.float64],
+    cameras: CameraArrays,
+    error_max_px: float,
+) -> _Support:
+    """Every hypothesis against every keypoint of its component; of two in one photo the nearer one counts."""
+    hypothesis, keypoint = tried.pairs()
+    error = cameras.error(tried.point[hypothesis], view[keypoint], xy[keypoint])
+    near = _Support(hypothesis, keypoint, error).select(error <= error_max_px)
+    near = near.select(np.lexsort((near.error_px, view[near.keypoint], near.hypothesis)))
+    seen_in = view[near.keypoint]
+    first = np.ones(len(seen_in), bool)
+    first[1:] = (near.hypothesis[1:] != near.hypothesis[:-1]) | (seen_in[1:] != seen_in[:-1])
+    return near.select(first)
+
+
+def _winners(tried: _Hypotheses, support: _Support) -> NDArray[np.int64]:
+    """The best hypothesis of each component that at least two photos agree with: most photos, then smallest error."""
+    votes = np.bincount(support.hypothesis, minlength=len(tried.component))
+    cost = np.bincount(support.hypothesis, support.error_px, minlength=len(tried.component))
+    order = np.lexsort((cost, -votes, tried.component))
+    winner = order[np.searchsorted(tried.component[order], np.arange(len(tried.start)))]
+    return winner[votes[winner] >= 2]
+
+
+def _concatenated(parts: Sequence[Observations]) -> Observations:
+    return Observations(
+        np.concatenate([o.point for o in parts]),
+        np.concatenate([o.view for o in parts]),
+        np.concatenate([o.keypoint for o in parts]),
+        np.concatenate([o.xy for o in parts]),
     )
-
-
-def _pairs(
-    comp: NDArray[np.int64], start: NDArray[np.int64], size: NDArray[np.int64], nodes: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All (hypothesis, node) with the hypothesis' component equal to the node's."""
-    count = size[comp]
-    hyp = np.repeat(np.arange(len(comp)), count)
-    within = np.arange(len(hyp)) - np.repeat(np.cumsum(count) - count, count)
-    return hyp, nodes[start[comp][hyp] + within]
 
 
 def refine(

@@ -29,7 +29,7 @@ from sparse3d.records.scene import Scene
 from sparse3d.sfm.features import Features, detect
 from sparse3d.sfm.frustum import view_pairs
 from sparse3d.sfm.known_pairs import known_pairs
-from sparse3d.sfm.tracks import CameraArrays, Observations, consensus, refine, widest_angle_deg
+from sparse3d.sfm.tracks import CameraArrays, Edges, Observations, consensus, refine, widest_angle_deg
 from sparse3d.sfm.two_view import GuidedOptions, match_guided, verify
 
 Progress = Callable[[str, float], None]
@@ -168,7 +168,7 @@ def _points_from_matches(
         return _no_points()
     edge_point = np.concatenate([p for _, p in matched])
     angle = _angle_between(edge_point, arrays.position[view[edge[:, 0]]], arrays.position[view[edge[:, 1]]])
-    points, seen = consensus(view, xy, edge, edge_point, angle, arrays, 1.5 * cfg.error_max_px)
+    points, seen = consensus(view, xy, Edges(edge, edge_point, angle), arrays, 1.5 * cfg.error_max_px)
     points = refine(points, seen, arrays)
     points, seen = _drop(points, seen, arrays.error(points[seen.point], seen.view, seen.xy) <= cfg.error_max_px)
     points = refine(points, seen, arrays)

@@ -50,60 +50,88 @@ def match_guided(
     """
     if len(a) == 0 or len(b) == 0:
         return np.zeros((0, 2), np.int32)
-    F = fundamental(camera_a, camera_b)
-    lines = a.xy @ F[:, :2].T + F[:, 2]
-    length = np.hypot(lines[:, 0], lines[:, 1])
-    usable = length > 1e-12 * max(length.max(), 1e-300)
-    lines = lines / np.where(usable, length, 1.0)[:, None]
-
-    # Points of a in the order of their angle around the epipole: neighbours in it share a strip of b.
-    centre_b = camera_a.cam_from_world @ np.append(camera_b.position, 1.0)
-    epipole = camera_a.K @ centre_b[:3]
-    spoke = a.xy * epipole[2] - epipole[:2]
-    order = np.argsort(np.arctan2(spoke[:, 1], spoke[:, 0]), kind="stable")
+    lines, usable = _epipolar_lines(a.xy, fundamental(camera_a, camera_b))
+    order = _around_epipole(a.xy, camera_a, camera_b)
     order = order[usable[order]]
-
     best_of_a = np.full(len(a), -1, np.int32)
-    dot_of_b = np.full(len(b), -1.0, np.float32)
-    best_of_b = np.full(len(b), -1, np.int32)
-    second_of_b = np.full(len(b), -1.0, np.float32)
+    of_b = _BestOfB(a, len(b))
     for start in range(0, len(order), _CHUNK):
         rows = order[start : start + _CHUNK]
         strip = _strip(lines[rows], b.xy, options.band_px)
         if len(strip) == 0:
             continue
-        chunk = lines[rows].astype(np.float32)
-        xy = b.xy[strip].astype(np.float32)
-        distance = chunk[:, :1] * xy[:, 0]
-        distance += chunk[:, 1:2] * xy[:, 1]
-        distance += chunk[:, 2:]
-        # Not the BLAS product: its threads spin, and on a busy machine that is a hundred times slower (measured).
-        dots = np.einsum("ik,jk->ij", a.descriptors[rows], b.descriptors[strip])
-        dots[np.abs(distance, out=distance) > options.band_px] = -1.0
-
+        dots = _dots_in_band(a, b, rows, strip, lines[rows], options.band_px)
         # A copy, for the search overwrites it.
         best, top, second = _best_two(dots.copy(), b.xy[strip], b.size_px[strip])
         good = _passes(top, second, options)
         best_of_a[rows[good]] = strip[best[good]]
-
-        # The same test from b's side needs the best two over all chunks.
-        best, top, second = _best_two(np.ascontiguousarray(dots.T), a.xy[rows], a.size_px[rows])
-        known, known_at, rival = dot_of_b[strip], best_of_b[strip], rows[best]
-        apart = np.abs(a.xy[rival] - a.xy[known_at]).max(axis=1) > _SAME_PLACE * a.size_px[rival]
-        loser = np.where(apart, np.minimum(top, known), -1.0)
-        better = top > known
-        second_of_b[strip] = np.maximum(np.maximum(second_of_b[strip], second), loser)
-        dot_of_b[strip] = np.where(better, top, known)
-        best_of_b[strip] = np.where(better, rival, known_at)
-
+        of_b.update(strip, rows, dots)
     from_a = np.flatnonzero(best_of_a >= 0)
     partner = best_of_a[from_a]
     # Two keypoints at one place (two orientations) count as each other.
-    mutual = (best_of_b[partner] == from_a) | (
-        np.abs(a.xy[best_of_b[partner]] - a.xy[from_a]).max(axis=1) < _SAME_PLACE * a.size_px[from_a]
-    )
-    mutual &= _passes(dot_of_b[partner], second_of_b[partner], options)
+    back = of_b.best[partner]
+    mutual = (back == from_a) | (np.abs(a.xy[back] - a.xy[from_a]).max(axis=1) < _SAME_PLACE * a.size_px[from_a])
+    mutual &= _passes(of_b.top[partner], of_b.second[partner], options)
     return np.stack([from_a[mutual], partner[mutual]], axis=1).astype(np.int32)
+
+
+def _epipolar_lines(xy: NDArray[np.float64], F: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Lines [N,3] in b of the points [N,2] in a, of unit normal, and which of them are lines: none at the epipole."""
+    lines = xy @ F[:, :2].T + F[:, 2]
+    length = np.hypot(lines[:, 0], lines[:, 1])
+    usable = length > 1e-12 * max(length.max(), 1e-300)
+    return lines / np.where(usable, length, 1.0)[:, None], usable
+
+
+def _around_epipole(xy: NDArray[np.float64], camera_a: Camera, camera_b: Camera) -> NDArray[np.int64]:
+    """The points of a in the order of their angle around the epipole: neighbours in it share a strip of b."""
+    centre_b = camera_a.cam_from_world @ np.append(camera_b.position, 1.0)
+    epipole = camera_a.K @ centre_b[:3]
+    spoke = xy * epipole[2] - epipole[:2]
+    return np.argsort(np.arctan2(spoke[:, 1], spoke[:, 0]), kind="stable")
+
+
+def _dots_in_band(
+    a: Features,
+    b: Features,
+    rows: NDArray[np.int64],
+    strip: NDArray[np.int64],
+    lines: NDArray[np.float64],
+    band_px: float,
+) -> NDArray[np.float32]:
+    """Dot products [R,S] of the descriptors `rows` of a and `strip` of b; -1 off the band around the lines [R,3]."""
+    chunk = lines.astype(np.float32)
+    xy = b.xy[strip].astype(np.float32)
+    distance = chunk[:, :1] * xy[:, 0]
+    distance += chunk[:, 1:2] * xy[:, 1]
+    distance += chunk[:, 2:]
+    # Not the BLAS product: its threads spin, and on a busy machine that is a hundred times slower (measured).
+    dots = np.einsum("ik,jk->ij", a.descriptors[rows], b.descriptors[strip])
+    dots[np.abs(distance, out=distance) > band_px] = -1.0
+    return dots
+
+
+class _BestOfB:
+    """For each feature of b the best one of a so far (-1: none), its dot product `top`, and the largest one `second`
+    among those at another place."""
+
+    def __init__(self, a: Features, count: int) -> None:
+        self._a = a
+        self.best = np.full(count, -1, np.int32)
+        self.top = np.full(count, -1.0, np.float32)
+        self.second = np.full(count, -1.0, np.float32)
+
+    def update(self, strip: NDArray[np.int64], rows: NDArray[np.int64], dots: NDArray[np.float32]) -> None:
+        """Take in the dot products [R,S] of a's `rows` with b's `strip`."""
+        xy, size = self._a.xy, self._a.size_px
+        best, top, second = _best_two(np.ascontiguousarray(dots.T), xy[rows], size[rows])
+        known, known_at, rival = self.top[strip], self.best[strip], rows[best]
+        apart = np.abs(xy[rival] - xy[known_at]).max(axis=1) > _SAME_PLACE * size[rival]
+        loser = np.where(apart, np.minimum(top, known), -1.0)
+        better = top > known
+        self.second[strip] = np.maximum(np.maximum(self.second[strip], second), loser)
+        self.top[strip] = np.where(better, top, known)
+        self.best[strip] = np.where(better, rival, known_at)
 
 
 def _best_two(
