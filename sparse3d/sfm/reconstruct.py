@@ -10,12 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +30,7 @@ from sparse3d.photos.masks import read_mask
 from sparse3d.photos.photo import Photo
 from sparse3d.records.matches import Matches
 from sparse3d.records.points import Points
+from sparse3d.sfm.child import run_worker
 from sparse3d.sfm.lens import group_lenses
 
 Progress = Callable[[str, float], None]
@@ -115,92 +112,11 @@ def reconstruct(
         key = _key(photos, train, cfg, matches)
         found = _stored(store, key)
         if found is None:
-            found = _run_child(photos, train, cfg, matches, Path(scratch), progress)
+            job = _job(photos, train, cfg, matches, Path(scratch), progress)
+            found = run_worker(job, Path(scratch), cfg.timeout_s, progress)
             found["key"] = key
             _store(store, Path(scratch), found)
         return _result(photos, train, cfg, found, store)
-
-
-def _run_child(
-    photos: Sequence[Photo],
-    train: Sequence[int],
-    cfg: SfmConfig,
-    matches: Matches | None,
-    folder: Path,
-    progress: Progress,
-) -> dict[str, Any]:
-    job = _job(photos, train, cfg, matches, folder, progress)
-    job_path = folder / "job.json"
-    job_path.write_text(json.dumps(job), encoding="utf-8")
-    log_path = folder / "log.txt"
-    package_root = str(Path(__file__).resolve().parents[2])
-    environment = dict(os.environ)
-    # One thread a product: the worker compares many pairs at once itself.
-    environment |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
-    with log_path.open("wb") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "sparse3d.sfm.worker", str(job_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-        )
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            child.kill()
-
-        timer = threading.Timer(cfg.timeout_s, stop)
-        timer.start()
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                _report(line, progress)
-            code = child.wait()
-        finally:
-            timer.cancel()
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-            for pipe in (child.stdin, child.stdout):
-                if pipe is not None:
-                    pipe.close()
-    if late.is_set():
-        raise DataError(
-            f"Structure from motion of {len(photos)} photos was ended after {cfg.timeout_s:g} seconds; take fewer "
-            "photos (--views 60) or give camera poses"
-        )
-    result_path = folder / "worker_result.json"
-    if code != 0 or not result_path.is_file():
-        said = _last_words(log_path.read_text(encoding="utf-8", errors="replace"))
-        raise DataError(
-            f"Structure from motion of {len(photos)} photos broke down (its process ended with code {code}): {said}; "
-            "try again with other photos, or give camera poses"
-        )
-    return json.loads(result_path.read_text(encoding="utf-8"))
-
-
-def _last_words(log: str) -> str:
-    """The line of a broken-down child's log that says most: a failed check, an exception, a signal, else the last
-    one."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    for sign in ("Check failed", "Error: ", "Fatal", "*** SIG"):
-        telling = [line for line in lines if sign in line]
-        if telling:
-            return telling[-1][:300]
-    return lines[-1][:300] if lines else "it said nothing"
-
-
-def _report(line: bytes, progress: Progress) -> None:
-    """A line of the child that is no progress report (some library's own talk) is passed over."""
-    try:
-        said = json.loads(line)
-        stage, fraction = str(said["stage"]), float(said["fraction"])
-    except (ValueError, KeyError, TypeError):
-        return
-    progress(stage, fraction)
 
 
 def _job(
