@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparse3d.camera import Camera
@@ -43,12 +43,8 @@ def load_scene(
     root = Path(path)
     parser, notes = find_kind(root, cfg.kind)
     parsed = parser.parse(root, cfg, Work(workdir, progress))
-    notes += parsed.notes
     _check_complete(parsed.photos)
-    photos, more = find_masks(parsed.root, parsed.photos, cfg.prior_masks)
-    notes += more + _photo_notes(photos, cfg)
-    if cfg.alpha == "mask":
-        photos = tuple(replace(p, alpha_is_mask=p.mask_path is None and photo_info(p.path).has_alpha) for p in photos)
+    photos, more = _with_masks(parsed, cfg)
     split = split_views(
         [p.name for p in photos],
         [p.split for p in photos],
@@ -57,25 +53,17 @@ def load_scene(
         protocol=cfg.protocol,
         test=cfg.test,
     )
-    notes += (split.note,)
-    matches = None
-    if cfg.prior_matches is not None:
-        matches, more = read_matches(cfg.prior_matches, [p.name for p in photos])
-        notes += more
-    source = "given"
-    points = parsed.points
-    if all(photo.camera is None for photo in photos):
-        photos, split, points, source, more = _with_reconstruction(photos, split, cfg, matches, workdir, progress)
-        notes += more
-    elif points is not None:
-        points, more = _without_leak(points, parsed, split)
-        notes += more
-    if cfg.points is not None:
-        cloud = read_points(cfg.points)
-        points = Points(cloud.xyz, cloud.rgb)
-        notes += (f"{len(points)} initial points from {cfg.points}",)
-    photos, more = fit_cameras(photos)
+    notes += (*parsed.notes, *more, split.note)
+    matches, more = _given_matches(photos, cfg)
     notes += more
+    if all(photo.camera is None for photo in photos):
+        posed = _reconstructed(photos, split, cfg, matches, Work(workdir, progress))
+    else:
+        posed = _given(photos, split, parsed)
+    notes += posed.notes
+    points, more = _chosen_points(posed.points, cfg)
+    photos, scaled = fit_cameras(posed.photos)
+    notes += more + scaled
     cameras = tuple(_final_camera(photo.camera, cfg) for photo in photos if photo.camera is not None)
     return Scene(
         kind=parser.kind,
@@ -83,14 +71,26 @@ def load_scene(
         names=tuple(p.name for p in photos),
         cameras=cameras,
         images=ImageStore(photos, cameras, background=cfg.background, cache_mb=cfg.cache_mb),
-        train=split.train,
-        test=split.test,
+        train=posed.split.train,
+        test=posed.split.test,
         points=points,
-        camera_source=source,
+        camera_source=posed.camera_source,
         has_masks=any(p.mask_path is not None or p.alpha_is_mask for p in photos),
         notes=notes,
         matches=matches,
     )
+
+
+@dataclass(frozen=True)
+class _Posed:
+    """Photos with their cameras, the split into training and test photos that holds for them, and the points that come
+    with the cameras."""
+
+    photos: tuple[Photo, ...]
+    split: Split
+    points: Points | None
+    camera_source: str
+    notes: tuple[str, ...]
 
 
 def find_kind(root: Path, kind: str = "auto") -> tuple[SceneParser, tuple[str, ...]]:
@@ -175,6 +175,21 @@ def _check_complete(photos: Sequence[Photo]) -> None:
             decode(photo.path)
 
 
+def _with_masks(parsed: ParsedScene, cfg: SceneConfig) -> tuple[tuple[Photo, ...], tuple[str, ...]]:
+    """The photos with their masks, and what is to be said about both."""
+    photos, notes = find_masks(parsed.root, parsed.photos, cfg.prior_masks)
+    notes += _photo_notes(photos, cfg)
+    if cfg.alpha == "mask":
+        photos = tuple(replace(p, alpha_is_mask=p.mask_path is None and photo_info(p.path).has_alpha) for p in photos)
+    return photos, notes
+
+
+def _given_matches(photos: Sequence[Photo], cfg: SceneConfig) -> tuple[Matches | None, tuple[str, ...]]:
+    if cfg.prior_matches is None:
+        return None, ()
+    return read_matches(cfg.prior_matches, [p.name for p in photos])
+
+
 def _photo_notes(photos: Sequence[Photo], cfg: SceneConfig) -> tuple[str, ...]:
     infos = [photo_info(photo.path) for photo in photos]
     notes = []
@@ -193,24 +208,23 @@ def _photo_notes(photos: Sequence[Photo], cfg: SceneConfig) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _without_leak(points: Points, parsed: ParsedScene, split: Split) -> tuple[Points | None, tuple[str, ...]]:
-    """The scene's own points, unless photos outside of the training set helped to find them."""
+def _given(photos: tuple[Photo, ...], split: Split, parsed: ParsedScene) -> _Posed:
+    """The scene's own cameras, and its own points unless photos outside of the training set helped to find them."""
+    points = parsed.points
+    if points is None:
+        return _Posed(photos, split, None, "given", ())
     if parsed.points_from_all_photos and len(split.train) < len(parsed.photos):
-        return None, (
+        note = (
             f"the scene's {len(points)} points were computed from all {len(parsed.photos)} photos, so they are not "
-            "used: new ones come from the training photos (--points FILE overrides)",
+            "used: new ones come from the training photos (--points FILE overrides)"
         )
-    return points, (f"{len(points)} initial points from the scene",)
+        return _Posed(photos, split, None, "given", (note,))
+    return _Posed(photos, split, points, "given", (f"{len(points)} initial points from the scene",))
 
 
-def _with_reconstruction(
-    photos: tuple[Photo, ...],
-    split: Split,
-    cfg: SceneConfig,
-    matches: Matches | None,
-    workdir: Path | None,
-    progress: Progress | None,
-) -> tuple[tuple[Photo, ...], Split, Points, str, tuple[str, ...]]:
+def _reconstructed(
+    photos: tuple[Photo, ...], split: Split, cfg: SceneConfig, matches: Matches | None, work: Work
+) -> _Posed:
     """Cameras and points by structure from motion. Photos that neither train nor test are left out, and so are those
     that could not be placed; the split is renumbered."""
     # Imported here: it brings much that scenes with cameras do not need.
@@ -220,7 +234,7 @@ def _with_reconstruction(
     photos = tuple(replace(photos[i], upright=True) for i in used)
     train = {used.index(i) for i in split.train}
     settings = SfmConfig(seed=cfg.seed, cameras="all" if cfg.views == "all" else "train")
-    result = reconstruct(photos, sorted(train), settings, workdir, progress, matches)
+    result = reconstruct(photos, sorted(train), settings, work.workdir, work.progress, matches)
     kept = [k for k, photo in enumerate(photos) if photo.name in result.cameras]
     placed = tuple(replace(photos[k], camera=result.cameras[photos[k].name]) for k in kept)
     renumbered = replace(
@@ -228,4 +242,13 @@ def _with_reconstruction(
         train=tuple(new for new, k in enumerate(kept) if k in train),
         test=tuple(new for new, k in enumerate(kept) if k not in train),
     )
-    return placed, renumbered, result.points, result.camera_source, result.notes
+    return _Posed(placed, renumbered, result.points, result.camera_source, result.notes)
+
+
+def _chosen_points(found: Points | None, cfg: SceneConfig) -> tuple[Points | None, tuple[str, ...]]:
+    """Those of the file that the user named, else those found."""
+    if cfg.points is None:
+        return found, ()
+    cloud = read_points(cfg.points)
+    points = Points(cloud.xyz, cloud.rgb)
+    return points, (f"{len(points)} initial points from {cfg.points}",)
