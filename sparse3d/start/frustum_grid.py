@@ -53,28 +53,57 @@ def frustum_grid(
     near, far = near_far(cameras, points)
     if not 0 < near < far:
         raise DataError(f"Points at random depths need 0 < near < far, found near {near:g} and far {far:g}")
+    room = _Room(points.xyz, near, far, hull)
     rng = np.random.default_rng(cfg.seed)
     parts = [
-        _behind(camera, photo, mask, points.xyz, near, far, cfg, hull, rng)
+        _behind(camera, photo, mask, room, cfg, rng)
         for camera, photo, mask in zip(cameras, photos, masks or [None] * len(cameras), strict=True)
     ]
     xyz, rgb, normal, radius = (np.concatenate(column).astype(np.float32) for column in zip(*parts))
     return Points(xyz, rgb, normal=normal, radius=radius, confidence=np.full(len(xyz), RANDOM_CONFIDENCE, np.float32))
 
 
+@dataclass(frozen=True)
+class _Room:
+    """Where points may stand: between two depths and inside the hull, where there is one; known [N,3]: the points that
+    are there already."""
+
+    known: NDArray[np.float32]
+    near: float
+    far: float
+    hull: Hull | None
+
+
 def _behind(
     camera: Camera,
     rgb: NDArray[np.uint8],
     mask: NDArray[np.bool_] | None,
-    known: NDArray[np.float32],
-    near: float,
-    far: float,
+    room: _Room,
     cfg: FrustumGridConfig,
-    hull: Hull | None,
     rng: np.random.Generator,
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """xyz, rgb, normal, radius of one photo's points."""
     side = max(1.0, cfg.cell * max(camera.width, camera.height))
+    empty = _empty_cells(camera, side, mask, room.known)
+    down, across = empty.shape
+    row, column = (np.repeat(index, cfg.per_cell) for index in np.nonzero(empty))
+    x = (column + rng.random(len(column))) * camera.width / across
+    y = (row + rng.random(len(row))) * camera.height / down
+    tries = rng.random((1 if room.hull is None else _TRIES, len(x)))
+    ray = np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones_like(x)], axis=1)
+    xyz, z, use = _first_inside(camera, ray, tries, room)
+    size = max(1, round(0.5 * side))
+    even = cv2.blur(rgb, (size, size))
+    colour = even[y.astype(np.int64), x.astype(np.int64)] / 255.0
+    normal = -(ray / np.linalg.norm(ray, axis=1, keepdims=True)) @ camera.world_from_cam[:3, :3].T
+    radius = 0.5 * side / np.sqrt(cfg.per_cell) * z / camera.fx
+    return xyz[use], colour[use], normal[use], radius[use]
+
+
+def _empty_cells(
+    camera: Camera, side: float, mask: NDArray[np.bool_] | None, known: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Cells [down, across] of about `side` pixels that no known point falls in and the mask does not leave out."""
     across, down = max(1, round(camera.width / side)), max(1, round(camera.height / side))
     xy, z = camera.project(known)
     inside = (z > 0) & (xy >= 0).all(axis=1) & (xy[:, 0] < camera.width) & (xy[:, 1] < camera.height)
@@ -83,23 +112,18 @@ def _behind(
     taken[cells[:, 1], cells[:, 0]] = True
     if mask is not None:
         taken |= cv2.resize(mask.astype(np.float32), (across, down), interpolation=cv2.INTER_AREA) < 0.5
-    row, column = (np.repeat(index, cfg.per_cell) for index in np.nonzero(~taken))
-    x = (column + rng.random(len(column))) * camera.width / across
-    y = (row + rng.random(len(row))) * camera.height / down
-    depth = 1.0 / (1.0 / far + rng.random((1 if hull is None else _TRIES, len(x))) * (1.0 / near - 1.0 / far))
-    ray = np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones_like(x)], axis=1)
-    turn = camera.world_from_cam[:3, :3]
-    world = camera.position + (ray @ turn.T) * depth[..., None]
-    chosen, use = world[0], np.ones(len(x), bool)
-    z = depth[0]
-    if hull is not None:
-        held = hull.contains(world.reshape(-1, 3)).reshape(depth.shape)
-        use, first = held.any(axis=0), np.argmax(held, axis=0)
-        at = np.arange(len(x))
-        chosen, z = world[first, at], depth[first, at]
-    size = max(1, round(0.5 * side))
-    even = cv2.blur(rgb, (size, size))
-    colour = even[y.astype(np.int64), x.astype(np.int64)] / 255.0
-    normal = -(ray / np.linalg.norm(ray, axis=1, keepdims=True)) @ turn.T
-    radius = 0.5 * side / np.sqrt(cfg.per_cell) * z / camera.fx
-    return chosen[use], colour[use], normal[use], radius[use]
+    return ~taken
+
+
+def _first_inside(
+    camera: Camera, ray: NDArray[np.float64], tries: NDArray[np.float64], room: _Room
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Positions [N,3] and depths [N] on the rays [N,3] (z = 1, in the camera's frame), and which [N] may stand: each
+    ray's first try that lies in the hull. tries [T,N] in 0..1: even in inverse depth, 0 is far."""
+    depth = 1.0 / (1.0 / room.far + tries * (1.0 / room.near - 1.0 / room.far))
+    world = camera.position + (ray @ camera.world_from_cam[:3, :3].T) * depth[..., None]
+    if room.hull is None:
+        return world[0], depth[0], np.ones(len(ray), bool)
+    held = room.hull.contains(world.reshape(-1, 3)).reshape(depth.shape)
+    first, at = np.argmax(held, axis=0), np.arange(len(ray))
+    return world[first, at], depth[first, at], np.asarray(held.any(axis=0))
