@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import UsageError
+from sparse3d.geometry.quaternions import rotation_from_unit_quats
 from sparse3d.kernels.neighbours import nearest_rows
 from sparse3d.splats import Splats
 
@@ -170,13 +171,7 @@ def _areas(scales: Floats) -> Floats:
 
 def _rotations(quats: Floats) -> Floats:
     """[N,3,3] of quaternions [N,4] wxyz of any length but 0."""
-    w, x, y, z = (quats / np.sqrt((quats * quats).sum(axis=1, keepdims=True))).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=1)
+    return rotation_from_unit_quats(quats / np.sqrt((quats * quats).sum(axis=1, keepdims=True)))
 
 
 def _quaternions(rotations: Floats) -> Floats:

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Products of rotations as quaternions, wxyz."""
+"""Quaternions wxyz: their products, and the rotation matrices they stand for."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -32,7 +36,18 @@ def rotation_from_quats(quats_wxyz: Tensor) -> Tensor:
     w, x, y, z = quats_wxyz.unbind(-1)
     inverse_length = 1 / torch.sqrt(w * w + x * x + y * y + z * z)
     w, x, y, z = w * inverse_length, x * inverse_length, y * inverse_length, z * inverse_length
-    rows = [
+    return torch.stack(_rotation_entries(w, x, y, z), dim=-1).reshape(-1, 3, 3)
+
+
+def rotation_from_unit_quats(quats_wxyz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation matrices [...,3,3] of quaternions [...,4] of length 1, in numpy."""
+    entries = _rotation_entries(*np.moveaxis(quats_wxyz, -1, 0))
+    return np.stack(entries, axis=-1).reshape(*quats_wxyz.shape[:-1], 3, 3)
+
+
+def _rotation_entries(w: Any, x: Any, y: Any, z: Any) -> list[Any]:
+    """The nine entries, row by row, of a unit quaternion's matrix; of tensors or of arrays."""
+    return [
         1 - 2 * (y * y + z * z),
         2 * (x * y - w * z),
         2 * (x * z + w * y),
@@ -43,4 +58,3 @@ def rotation_from_quats(quats_wxyz: Tensor) -> Tensor:
         2 * (y * z + w * x),
         1 - 2 * (x * x + y * y),
     ]
-    return torch.stack(rows, dim=-1).reshape(-1, 3, 3)

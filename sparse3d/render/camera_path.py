@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
+from sparse3d.geometry.quaternions import rotation_from_unit_quats
 
 Vector = NDArray[np.float64]
 
@@ -82,7 +83,7 @@ def interpolate(cameras: Sequence[Camera], num_frames: int) -> list[Camera]:
             u = (t - knots[k]) / (knots[k + 1] - knots[k])
             eye = _catmull_rom(knots, centres, k, float(u))
             quat = slerp(quats[k], quats[k + 1], float(u))
-        out.append(replace(lens, cam_from_world=_pose(matrix_from_quat_wxyz(quat).T, eye), name=f"path {i}"))
+        out.append(replace(lens, cam_from_world=_pose(rotation_from_unit_quats(quat).T, eye), name=f"path {i}"))
     return out
 
 
@@ -118,16 +119,6 @@ def quat_wxyz_from_matrix(rotation: Vector) -> Vector:
     ])  # fmt: skip
     quat = np.linalg.eigh(k)[1][:, -1]
     return quat if quat[0] >= 0 else -quat
-
-
-def matrix_from_quat_wxyz(quat: Vector) -> Vector:
-    """[3,3] rotation of a unit quaternion."""
-    w, x, y, z = quat
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
 
 
 def _require(cameras: Sequence[Camera], num_frames: int) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
+from sparse3d.geometry.quaternions import rotation_from_unit_quats
 from sparse3d.load.parsers.parser import rigid
 
 
@@ -118,15 +119,10 @@ def make_camera(model: LensModel, width: int, height: int, params: tuple[float, 
 def _posed(
     camera: Camera, quat_wxyz: tuple[float, ...], translation: tuple[float, ...], name: str, where: str
 ) -> Camera:
-    w, x, y, z = np.asarray(quat_wxyz, np.float64) / max(float(np.linalg.norm(quat_wxyz)), 1e-300)
-    rotation = np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
     if not any(quat_wxyz):
         raise DataError(f"{where}: image {name} has a quaternion of length 0")
-    pose = rigid(rotation, np.asarray(translation, np.float64), f"{where}: image {name}")
+    unit = np.asarray(quat_wxyz, np.float64) / max(float(np.linalg.norm(quat_wxyz)), 1e-300)
+    pose = rigid(rotation_from_unit_quats(unit), np.asarray(translation, np.float64), f"{where}: image {name}")
     return Camera(
         camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, pose,
         distortion=camera.distortion, fisheye=camera.fisheye, name=name,
