@@ -21,6 +21,7 @@ from sparse3d.splats import Splats
 from sparse3d.train.config import CameraOptConfig, DensityConfig, RatesConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Stepped
 from sparse3d.train.loop import train
+from sparse3d.train.splats.removal_config import RemovalConfig
 from sparse3d.train.splats.straight_through import Quantiser, StraightThrough
 from sparse3d.train.splats.terms.config import TermsConfig
 from sparse3d.train.splats.trainee import SplatsFrom
@@ -223,7 +224,9 @@ def refine_settings(run: TrainConfig, splats: Splats, steps: int, cfg: RefineCon
         snapshot_every=0,
         rates=rates,
         schedule=ScheduleConfig(half_size_until=0.0, sh_degree_every=0.0),
+        # Nothing may add or remove splats: the limits of harmonics and the quantiser go by their rows.
         density=DensityConfig(policy="fixed"),
+        floaters=RemovalConfig(at=(), outside_at=()),
         # Poses are taken as the run left them.
         camera_opt=CameraOptConfig(enabled="off"),
         terms=TermsConfig(

@@ -17,6 +17,7 @@ from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
 from sparse3d.train.config import ExposureConfig, TrainConfig
 from sparse3d.train.exposure import Exposure
+from sparse3d.train.splats.removal_config import RemovalConfig
 from sparse3d.train.splats.terms.config import TermsConfig
 from tests.train import tiny
 
@@ -119,6 +120,17 @@ def test_settings_of_a_run_go_on_as_they_ended():
     assert settings.rates.means_final < settings.rates.means
     assert settings.exposure.enabled
     assert settings.camera_opt.enabled == "off"
+
+
+def test_a_run_that_removes_floaters_keeps_every_splat_while_refining(photos: RunPhotos):
+    removing = replace(RUN, floaters=RemovalConfig(at=(0.5, 1.0), max_share=1.0))
+    splats = tiny.true_splats()
+    # The last 30 are specks in front of the cameras, which no photo shows.
+    specks = 2.2 * torch.nn.functional.normalize(splats.means[120:], dim=1)
+    splats = replace(splats, means=torch.cat([splats.means[:120], specks]))
+    kept = torch.arange(3)[None] < torch.where(torch.arange(150) % 2 == 0, 3, 0)[:, None]
+    run = RunPhotos(photos.scene, removing, {})
+    assert recover(run, splats, 20, QUICK, limits=ShLimits(kept)).num_splats == 150
 
 
 def test_learned_exposures_are_taken_over(photos: RunPhotos):
