@@ -53,9 +53,9 @@ _AIM_TRIAL, _AIM_TRAINED, _AIM_THROUGH = 1.0, 1.03, 1.006
 _TRIAL_STEPS = 300
 # Views that the effect of harmonics is measured in.
 _EFFECT_VIEWS = 16
-# Asking a quantiser with palettes takes longer than a step of training, the more splats, the longer: once in as many
-# steps as there are thousands.
-_SLOW_QUANTISERS, _SPLATS_A_STEP, _LEAST_OFTEN = ("sog",), 1000, 50
+# A slow quantiser takes longer than a step of training, the more splats, the longer: it is asked once in as many steps
+# as there are thousands.
+_SPLATS_A_STEP, _LEAST_OFTEN = 1000, 50
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ class Fit:
             return splats, steps
         quantiser = self._coder.quantiser(self._coder.options(recipe.knobs, recipe.degree))
         every = 1
-        if self._coder.format.name in _SLOW_QUANTISERS:
+        if self._coder.format.losses.slow:
             every = max(1, min(_LEAST_OFTEN, splats.num_splats // _SPLATS_A_STEP))
         splats = recover_through(photos, splats, quantiser, cfg, limits=limits, every=every, progress=self._tell)
         return splats, steps + cfg.through_steps

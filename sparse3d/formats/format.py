@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sparse3d.errors import UsageError
 from sparse3d.formats.html.options import PageOptions
+from sparse3d.formats.losses import Losses
 from sparse3d.registry import Registry
 from sparse3d.splats import Splats
 
@@ -76,13 +77,14 @@ class Format(Protocol):
     one sentence for each thing the format could not keep. quantised is what a reader of the written file would get, in
     the same order, by the code that `write` packs with; a lossless format returns what it would write. file_order is
     that order with the effort "default": the permutation [N] int64 of the given splats. The options have passed
-    `check_options`.
+    `check_options`. losses: what a search for a smaller file may turn.
     """
 
     name: str
     suffixes: tuple[str, ...]
     limits: Limits
     knobs: tuple[Knob, ...]
+    losses: Losses
     versions: tuple[int, ...]
 
     def sniff(self, head: bytes) -> bool:

@@ -22,6 +22,7 @@ from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError, UsageError
 from sparse3d.formats.checks import check_count, finite, logits_of_alpha, remaining_bytes, to_splats, unit_quats
 from sparse3d.formats.format import Knob, Limits, WriteOptions, register
+from sparse3d.formats.losses import Losses
 from sparse3d.splats import Splats
 
 _HEADER, _SECTION = 4096, 1024
@@ -81,6 +82,7 @@ class Ksplat:
         writable=False, has_magic=False,
     )  # fmt: skip
     knobs: tuple[Knob, ...] = ()
+    losses = Losses()
     versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:

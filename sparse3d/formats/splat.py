@@ -27,6 +27,7 @@ from sparse3d.formats.checks import (
     unit_quats,
 )
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, register
+from sparse3d.formats.losses import Losses
 from sparse3d.splats import Splats
 
 _ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
@@ -46,6 +47,7 @@ class SplatFile:
         has_magic=False,
     )  # fmt: skip
     knobs: tuple[Knob, ...] = ()
+    losses = Losses()
     versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:

@@ -23,6 +23,7 @@ from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kep
 from sparse3d.formats.glb.attributes import glb_of_attributes, in_gltf_axes, read_primitive, stored_attributes
 from sparse3d.formats.glb.container import MAGIC, read_glb
 from sparse3d.formats.glb.nodes import EXTENSION, moved, splat_primitives
+from sparse3d.formats.losses import Losses
 from sparse3d.splats import PARAMETER_NAMES, Splats
 
 
@@ -36,6 +37,7 @@ class Glb:
     knobs: tuple[Knob, ...] = (
         Knob("glb_bits", 8, 32, 32, "bits of rotations and opacities: 32 (float), 16 or 8 (normalised integers)"),
     )
+    losses = Losses()
     versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:

@@ -38,6 +38,7 @@ class GlbSpz:
         lossy=True, max_sh_degree=3, frame="right-up-back", activated=("logit_opacities",), experimental=True
     )
     knobs: tuple[Knob, ...] = Spz.knobs
+    losses = Spz.losses
     versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:

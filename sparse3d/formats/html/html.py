@@ -36,6 +36,7 @@ class Html:
     suffixes: tuple[str, ...] = (".html",)
     limits = Limits(lossy=True, max_sh_degree=3, frame="right-up-back", activated=("logit_opacities",))
     knobs: tuple[Knob, ...] = Spz.knobs
+    losses = Spz.losses
     versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:

@@ -30,6 +30,7 @@ from sparse3d.formats.checks import (
     unit_quats,
 )
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
+from sparse3d.formats.losses import Losses
 from sparse3d.formats.ply.header import PlyHeader, read_header, read_tables
 from sparse3d.formats.ply.ply import ANTIALIAS_COMMENT, is_antialiased
 from sparse3d.splats import Splats
@@ -64,6 +65,7 @@ class CompressedPly:
     suffixes: tuple[str, ...] = (".compressed.ply",)
     limits = Limits(lossy=True, max_sh_degree=3, activated=("logit_opacities", "sh0"))
     knobs: tuple[Knob, ...] = ()
+    losses = Losses()
     versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:

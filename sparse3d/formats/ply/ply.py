@@ -24,6 +24,7 @@ from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError
 from sparse3d.formats.checks import in_blocks
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
+from sparse3d.formats.losses import Losses
 from sparse3d.formats.ply.header import PlyHeader, read_header, read_vertices
 from sparse3d.splats import Splats, num_sh_rest
 
@@ -41,6 +42,7 @@ class Ply:
     suffixes: tuple[str, ...] = (".ply",)
     limits = Limits(lossy=False, max_sh_degree=4)
     knobs: tuple[Knob, ...] = ()
+    losses = Losses()
     versions: tuple[int, ...] = ()
 
     def sniff(self, head: bytes) -> bool:

@@ -22,6 +22,7 @@ from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
 from sparse3d.formats.sog.data import SogData, permuted, splats_from_sog
 from sparse3d.formats.sog.files import META, files_from_sog, splats_from_files
+from sparse3d.formats.sog.losses import LOSSES
 from sparse3d.formats.sog.order import smallest
 from sparse3d.formats.sog.quantise import MAX_PALETTE, SogSettings, check_splats, fitted_palette, sog_from_splats
 from sparse3d.formats.sog.zip import SogZip, write_zip
@@ -48,6 +49,7 @@ class Sog:
         Knob("colour_entries", 2, 256, 256, "different values of the base colours"),
         Knob("sh_entries", 2, 256, 256, "different values in the palette of spherical harmonics"),
     )
+    losses = LOSSES
     versions: tuple[int, ...] = (2,)
 
     def sniff(self, head: bytes) -> bool:

@@ -8,7 +8,6 @@ sh0), rotations and opacities; harmonics end at -1 and 1.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -33,10 +32,10 @@ from sparse3d.formats.format import (
 from sparse3d.formats.spz import bits
 from sparse3d.formats.spz.container import MAGIC, read_container
 from sparse3d.formats.spz.effort import best_order, coded
+from sparse3d.formats.spz.fitted import SH1_BITS, SH_REST_BITS, fitted_position_bits
+from sparse3d.formats.spz.losses import LOSSES
 from sparse3d.formats.spz.steps import log2_weights, sh_steps
 from sparse3d.splats import Splats, num_sh_rest
-
-_LAST_FIXED = 2**23 - 1
 
 
 @register
@@ -53,14 +52,15 @@ class Spz:
     )
     knobs: tuple[Knob, ...] = (
         Knob("position_bits", 0, 23, None, "fractional bits of a position; default: fitted to the scene"),
-        Knob("sh1_bits", 1, 8, 4.5, "bits of a harmonic of degree 1 of a splat of mean weight", integer=False),
-        Knob("sh_rest_bits", 1, 8, 3.5, "the same for degree 2 and more", integer=False),
+        Knob("sh1_bits", 1, 8, SH1_BITS, "bits of a harmonic of degree 1 of a splat of mean weight", integer=False),
+        Knob("sh_rest_bits", 1, 8, SH_REST_BITS, "the same for degree 2 and more", integer=False),
         Knob("sh_rounding", 0, 1, 0.5, "how much coarser the harmonics of faint and small splats are", integer=False),
         Knob("rotation_bits", 3, 9, 9, "bits of each of the three stored quaternion components, beside its sign"),
         Knob("scale_bits", 5, 8, 8, "bits of a scale"),
         Knob("colour_bits", 4, 8, 8, "bits of a base colour's channel"),
         Knob("alpha_bits", 4, 8, 8, "bits of an opacity"),
     )
+    losses = LOSSES
     versions: tuple[int, ...] = (3, 4)
 
     def sniff(self, head: bytes) -> bool:
@@ -97,7 +97,8 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
         finite(given[name], f"cannot be written: {name}")
     order = morton_order(splats.means).numpy()
     arrays = {name: values[order] for name, values in given.items() if name != "shN"}
-    fractional = fitted_bits(arrays["means"], arrays["log_scales"], knob_value(chosen, opts, "position_bits"))
+    asked = knob_value(chosen, opts, "position_bits")
+    fractional = fitted_position_bits(arrays["means"], arrays["log_scales"]) if asked is None else int(asked)
     positions, outside = bits.fixed_positions(arrays["means"], fractional)
     steps = sh_steps(
         log2_weights(arrays["logit_opacities"], arrays["log_scales"]),
@@ -128,19 +129,3 @@ def _sh_bytes(
     for rows in in_blocks(len(order)):
         out[rows] = bits.sh_bytes(shN[order[rows]], degree, steps[rows])
     return out
-
-
-def fitted_bits(means: NDArray[np.float32], log_scales: NDArray[np.float32], asked: float | None) -> int:
-    """Fractional bits: as asked, or the fewest that keep positions well inside of even small splats.
-
-    Never more than the farthest splat leaves of 24 bits. Raises DataError where none are left.
-    """
-    if asked is not None:
-        return int(asked)
-    largest = float(np.abs(means).max())
-    if largest > _LAST_FIXED:
-        raise DataError(f"SPZ cannot hold a position of {largest:g}: 24 bits reach to {_LAST_FIXED}")
-    room = min(23, math.floor(math.log2(_LAST_FIXED / max(largest, 1e-30))))
-    # A step of a quarter of the size that a twentieth of the splats fall below.
-    small = float(np.quantile(np.nan_to_num(log_scales, nan=0, posinf=0, neginf=-10).max(axis=1), 0.05))
-    return max(0, min(room, math.ceil(-small / math.log(2)) + 2))

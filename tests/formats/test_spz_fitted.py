@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sparse3d.compress.order import morton_order
-from sparse3d.export.sh_bits import fitted_sh_bits
 from sparse3d.formats import FORMATS, WriteOptions
+from sparse3d.formats.spz.fitted import fitted_sh_bits
 from sparse3d.splats import Splats, num_sh_rest
 
 COUNT = 400
