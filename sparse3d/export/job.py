@@ -37,7 +37,7 @@ def export_file(
     began = time.perf_counter()
     coder = coder_for(out, target)
     with open_source(path, scene) as source:
-        if coder.format.name == "html":
+        if coder.writes_page:
             coder.page = page_of(source, out)
         fit = Fit(source, coder, target, tell)
         fitted = fitted_to(source, coder, fit, target, tell)

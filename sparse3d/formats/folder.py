@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -12,9 +13,19 @@ from sparse3d.splats import Splats
 
 @runtime_checkable
 class FolderFormat(Format, Protocol):
-    """A format whose scene may be a folder. folder_index: name of the file that makes a folder one of this format."""
+    """A format whose scene may be a folder. folder_index: name of the file that makes a folder one of this format.
+
+    parts: the files by name, in memory. splats_of_parts: what a reader of them gets; raises DataError. write_parts:
+    into a folder, each atomically, the index last.
+    """
 
     folder_index: str
+
+    def parts(self, splats: Splats, opts: WriteOptions) -> dict[str, bytes]: ...
+
+    def splats_of_parts(self, parts: Mapping[str, bytes]) -> Splats: ...
+
+    def write_parts(self, folder: Path, parts: Mapping[str, bytes]) -> None: ...
 
     def read_folder(self, folder: Path) -> Splats: ...
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from sparse3d.formats import FORMATS, WriteOptions, check_options
+from sparse3d.formats.html.html import Html, scene_bytes
+from sparse3d.formats.page import as_page_format
 from tests.formats.makers import make_splats
 
 WRITABLE = [fmt.name for fmt in FORMATS if fmt.limits.writable]
@@ -63,3 +65,12 @@ def test_formats_without_choices_offer_nothing() -> None:
         assert offered == [], name
         assert losses.palette is None
         assert not losses.slow
+
+
+def test_the_scene_of_a_page_is_what_the_page_holds() -> None:
+    splats, opts = make_splats(40, 2), WriteOptions(sh_degree=1)
+    page, scene = io.BytesIO(), io.BytesIO()
+    notes = Html().write(page, splats, opts)
+    assert Html().write_scene(scene, splats, opts) == notes
+    assert scene_bytes(page.getvalue()) == scene.getvalue()
+    assert [fmt.name for fmt in FORMATS if as_page_format(fmt) is not None] == ["html"]

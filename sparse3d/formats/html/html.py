@@ -47,10 +47,18 @@ class Html:
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         scene = io.BytesIO()
-        notes = FORMATS["spz"].write(scene, splats, self._scene_options(splats, opts))
+        notes = self.write_scene(scene, splats, opts)
         page = opts.page or PageOptions()
         file.write(make_page(scene.getvalue(), page, page.camera or start_of_splats(splats)))
         return notes
+
+    def write_scene(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
+        """The SPZ file that a page holds, without the page."""
+        return FORMATS["spz"].write(file, splats, self._scene_options(splats, opts))
+
+    def scene_bytes(self, page: bytes) -> bytes:
+        """The SPZ file of a page. Raises DataError as `scene_bytes`."""
+        return scene_bytes(page)
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         return FORMATS["spz"].quantised(splats, self._scene_options(splats, opts))
@@ -59,7 +67,7 @@ class Html:
         return FORMATS["spz"].file_order(splats)
 
     def _scene_options(self, splats: Splats, opts: WriteOptions) -> WriteOptions:
-        return dataclasses.replace(opts, version=3, sh_degree=kept_degree(self, splats, opts))
+        return dataclasses.replace(opts, version=3, page=None, sh_degree=kept_degree(self, splats, opts))
 
 
 def scene_bytes(page: bytes) -> bytes:

@@ -10,6 +10,7 @@ colours and harmonics by codebooks of 256 values, harmonics of at most 65,536 di
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -77,6 +78,14 @@ class Sog:
             return self._smallest(splats, opts)[1]
         return files_from_sog(self._along_curve(splats, opts))
 
+    def splats_of_parts(self, parts: Mapping[str, bytes]) -> Splats:
+        """What a reader of these files gets. Raises DataError."""
+        return splats_from_files(lambda name, limit: parts[name], sum(map(len, parts.values())))
+
+    def write_parts(self, folder: Path, parts: Mapping[str, bytes]) -> None:
+        """Each file atomically; the folder has no meta.json while the images are written."""
+        write_files(folder, parts)
+
     def read_folder(self, folder: Path) -> Splats:
         """Splats of a folder with a meta.json. Raises DataError."""
         total = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
@@ -84,7 +93,7 @@ class Sog:
 
     def write_folder(self, folder: Path, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         """Write meta.json and its images into `folder`. meta.json comes last: with it the folder is whole."""
-        write_files(folder, self.parts(splats, opts))
+        self.write_parts(folder, self.parts(splats, opts))
         return degree_note(self, splats, opts)
 
     def _data(self, splats: Splats, opts: WriteOptions) -> SogData:
@@ -119,7 +128,7 @@ class Sog:
         )
 
 
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files into a folder, each atomically; the folder has no meta.json while they are written."""
     (folder / META).unlink(missing_ok=True)
     for name in sorted(files, key=lambda name: name == META):
