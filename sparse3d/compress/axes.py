@@ -30,6 +30,7 @@ _CUBE = torch.tensor(
         *[[0.5, 0.5 * x, 0.5 * y, 0.5 * z] for x in (1, -1) for y in (1, -1) for z in (1, -1)],
     ],
     dtype=torch.float64,
+    device="cpu",
 )  # fmt: skip
 # [24,3] which axis becomes the first, second and third.
 _AXES = rotation_from_quats(_CUBE).abs().argmax(dim=1)
@@ -45,18 +46,19 @@ def with_axes_near(splats: Splats, quats_wxyz: Tensor | None = None) -> Splats:
     own = given / length.clamp(min=1e-30)
     # How near own * cube is to the target: the real part of conj(target) * own * cube.
     between = own if quats_wxyz is None else quat_product(quat_conjugate(quats_wxyz.double()), own)
-    cube = quat_conjugate(_CUBE)
-    chosen = torch.zeros(len(own), dtype=torch.int64)
+    cubes = _CUBE.to(own.device)
+    cube = quat_conjugate(cubes)
+    chosen = torch.zeros(len(own), dtype=torch.int64, device=own.device)
     for start in range(0, len(own), _BLOCK):
         rows = slice(start, start + _BLOCK)
         w, x, y, z = between[rows, :, None].unbind(1)
         chosen[rows] = (w * cube[:, 0] + x * cube[:, 1] + y * cube[:, 2] + z * cube[:, 3]).abs().argmax(dim=1)
-    turned = quat_product(own, _CUBE[chosen])
+    turned = quat_product(own, cubes[chosen])
     towards = (between * cube[chosen]).sum(dim=1, keepdim=True)
     turned = turned * torch.where(towards < 0.0, -1.0, 1.0)
     known = length > 0.0
     return replace(
         splats,
         quats_wxyz=torch.where(known, turned, given).float(),
-        log_scales=torch.where(known, splats.log_scales.gather(1, _AXES[chosen]), splats.log_scales),
+        log_scales=torch.where(known, splats.log_scales.gather(1, _AXES.to(own.device)[chosen]), splats.log_scales),
     )

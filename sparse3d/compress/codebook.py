@@ -64,7 +64,7 @@ def codebook(
     """
     x, w = _checked(values, count, weights)
     if len(x) == 0:
-        return Codebook(torch.zeros(count), torch.zeros(0, dtype=torch.uint8), 0.0)
+        return Codebook(torch.from_numpy(np.zeros(count, np.float32)), torch.from_numpy(np.zeros(0, np.uint8)), 0.0)
     # Equal numbers are one of their weight; all sums are in double.
     distinct, mass, group_of = _grouped(x, w) if len(x) > MANY else _distinct(x, w)
     sorted_values = _Sorted(distinct, mass)

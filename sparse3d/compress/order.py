@@ -39,7 +39,7 @@ def morton_order(means: Tensor) -> Tensor:
         raise DataError(f"morton_order: means must be [N,3], found {tuple(means.shape)}")
     xyz = _finite("morton_order", means).astype(np.float64)
     if len(xyz) == 0:
-        return torch.zeros(0, dtype=torch.int64)
+        return torch.from_numpy(np.zeros(0, np.int64))
     ranked = np.sort(xyz, axis=0)
     last = len(xyz) - 1
     low = ranked[math.floor(last * _LOW / 100)]
@@ -83,7 +83,7 @@ def grid_order(features: Tensor, width: int, height: int, seed: int = 0) -> Tens
         raise DataError(f"grid_order: {n} vectors do not fit a grid of {width}x{height} cells")
     x = _finite("grid_order", features)
     if n == 0:
-        return torch.zeros(0, dtype=torch.int64)
+        return torch.from_numpy(np.zeros(0, np.int64))
     # Scores in float: about the mean, and with the largest spread 1.
     x = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
     x = np.ascontiguousarray(x / max(float(np.abs(x).max()), 1e-300), np.float32)

@@ -65,7 +65,7 @@ def palette(
     n, dim = values.shape
     if n == 0 or dim == 0:
         entries = np.zeros((1 if n else 0, dim), np.float32)
-        return Palette(torch.from_numpy(entries), torch.zeros(n, dtype=torch.int64), 0.0)
+        return Palette(torch.from_numpy(entries), torch.from_numpy(np.zeros(n, np.int64)), 0.0)
     # The one copy of the vectors: a file of a million splats may take three times its size in memory, no more.
     rows = kernels.padded(values)
     # -0 becomes 0, so that equal vectors have equal bits.

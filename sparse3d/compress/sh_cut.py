@@ -49,9 +49,10 @@ def sh_effect(
     if not cameras:
         raise UsageError("the effect of view-dependent colour was asked for without a camera; give at least one view")
     count, choices = splats.num_splats, splats.sh_degree
-    total = torch.zeros(count)
-    first = torch.zeros(count, choices, 3)
-    second = torch.zeros(count, choices)
+    device = splats.means.device
+    total = torch.zeros(count, device=device)
+    first = torch.zeros(count, choices, 3, device=device)
+    second = torch.zeros(count, choices, device=device)
     generator = torch.Generator().manual_seed(seed)
     for number, camera in enumerate(cameras):
         energy = weight_squares(splats, camera, probes=probes, generator=generator, backend=backend)
@@ -79,7 +80,7 @@ def cut_sh(splats: Splats, effect: ShEffect, threshold: float) -> tuple[Splats, 
     if not threshold >= 0.0:
         raise UsageError(f"cutting SH bands: the threshold {threshold:g} must be 0 or more")
     highest = splats.sh_degree
-    degree = torch.full((splats.num_splats,), highest, dtype=torch.uint8)
+    degree = torch.full((splats.num_splats,), highest, dtype=torch.uint8, device=splats.means.device)
     for choice in reversed(range(highest)):
         degree[effect.change[:, choice] <= threshold] = choice
     return with_degrees(splats, effect, degree), degree
@@ -89,7 +90,7 @@ def threshold_for(effect: ShEffect, coefficients: int) -> float:
     """The least threshold with which `cut_sh` leaves at most this many coefficients a colour, summed over splats."""
     # A cut from degree c + 1 to c saves 2 c + 3 coefficients, once the threshold has come to its change.
     count, choices = effect.change.shape
-    saves = torch.tensor([2 * c + 3 for c in range(choices)]).expand(count, choices).reshape(-1).numpy()
+    saves = np.tile([2 * c + 3 for c in range(choices)], count)
     changes = effect.change.reshape(-1).numpy()
     order = np.argsort(changes, kind="stable")
     left = count * num_sh_rest(choices) - np.cumsum(saves[order])
@@ -110,7 +111,7 @@ def with_degrees(splats: Splats, effect: ShEffect, degree: Tensor) -> Splats:
 
 def kept_degrees(splats: Splats) -> Tensor:
     """[N] uint8 highest degree with a coefficient that is not 0."""
-    degree = torch.zeros(splats.num_splats, dtype=torch.uint8)
+    degree = torch.zeros(splats.num_splats, dtype=torch.uint8, device=splats.means.device)
     for choice in range(splats.sh_degree):
         band = splats.shN[:, num_sh_rest(choice) : num_sh_rest(choice + 1)]
         degree[(band != 0).flatten(1).any(dim=1)] = choice + 1
@@ -119,11 +120,11 @@ def kept_degrees(splats: Splats) -> Tensor:
 
 def _lost_colours(splats: Splats, camera: Camera) -> Tensor:
     """[N,L,3] colour minus the colour without the bands above degree 0, 1, ..., as seen from the camera."""
-    offset = splats.means.double().numpy() - camera.position
+    offset = splats.means.double().cpu().numpy() - camera.position
     length = np.sqrt((offset * offset).sum(axis=1, keepdims=True))
-    direction = torch.from_numpy((offset / np.maximum(length, 1e-12)).astype(np.float32))
+    direction = torch.from_numpy((offset / np.maximum(length, 1e-12)).astype(np.float32)).to(splats.means.device)
     basis = sh_basis(direction, splats.sh_degree)
-    lost = torch.zeros(splats.num_splats, splats.sh_degree, 3)
+    lost = torch.zeros(splats.num_splats, splats.sh_degree, 3, device=splats.means.device)
     for choice in range(splats.sh_degree):
         # Every term on its own, in order: the same bits on any number of threads.
         for k in range((choice + 1) ** 2, (choice + 2) ** 2):

@@ -37,12 +37,9 @@ def load_scene(
     Raises UsageError for settings that do not fit, DataError for what is wrong with the files.
     """
     cfg = cfg or SceneConfig()
-    if cfg.prior_masks is not None and not cfg.prior_masks.is_dir():
-        found = "it is another kind of file" if cfg.prior_masks.exists() else "there is nothing of this name"
-        raise DataError(f"--prior-masks {cfg.prior_masks}: a folder is expected, {found}")
-    root = Path(path)
-    parser, notes = find_kind(root, cfg.kind)
-    parsed = parser.parse(root, cfg, Work(workdir, progress))
+    _check_masks_folder(cfg)
+    parser, notes = find_kind(Path(path), cfg.kind)
+    parsed = parser.parse(Path(path), cfg, Work(workdir, progress))
     _check_complete(parsed.photos)
     photos, more = _with_masks(parsed, cfg)
     split = split_views(
@@ -79,6 +76,12 @@ def load_scene(
         notes=notes,
         matches=matches,
     )
+
+
+def _check_masks_folder(cfg: SceneConfig) -> None:
+    if cfg.prior_masks is not None and not cfg.prior_masks.is_dir():
+        found = "it is another kind of file" if cfg.prior_masks.exists() else "there is nothing of this name"
+        raise DataError(f"--prior-masks {cfg.prior_masks}: a folder is expected, {found}")
 
 
 @dataclass(frozen=True)
