@@ -29,6 +29,8 @@ from sparse3d.splats import Splats
 _RIDGE = 0.02
 # Entries that a round of choosing starts adds: each from the splats that are far from all entries before.
 _STARTS = 64
+# Of k-means, after the starts.
+_ROUNDS = 12
 # Splats whose costs of all entries are in memory at a time.
 _BLOCK = 1 << 13
 _TINY = 1e-12
@@ -49,7 +51,6 @@ def share_harmonics(
     cameras: Sequence[Camera],
     count: int,
     *,
-    iterations: int = 12,
     probes: int = 2,
     seed: int = 0,
     backend: str | None = None,
@@ -70,7 +71,7 @@ def share_harmonics(
     # Products of matrices add up in an order that depends on the threads.
     torch.set_num_threads(1)
     try:
-        entries, labels = _clusters(splats.shN[rows].double(), _centred(seen), count - 1, iterations, seed)
+        entries, labels = _clusters(splats.shN[rows].double(), _centred(seen), count - 1, seed)
     finally:
         torch.set_num_threads(threads)
     shN, group = splats.shN.clone(), torch.zeros(splats.num_splats, dtype=torch.int64)
@@ -114,7 +115,7 @@ def _centred(seen: _Seen) -> Tensor:
     return a + ridge[:, None, None] * torch.eye(size, dtype=a.dtype)
 
 
-def _clusters(x: Tensor, a: Tensor, count: int, iterations: int, seed: int) -> tuple[Tensor, Tensor]:
+def _clusters(x: Tensor, a: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """entries [count + 1,K,3], the first 0, and the best of them for each of x [N,K,3] with metric a [N,K,K]."""
     size = x.shape[1]
     ax = a @ x
@@ -137,7 +138,7 @@ def _clusters(x: Tensor, a: Tensor, count: int, iterations: int, seed: int) -> t
         picked = x[torch.multinomial(least.clamp(min=0.0) + 1e-30 + 1e-9 * own, more, generator=generator)]
         entries = torch.cat([entries, picked])
         least = torch.minimum(least, nearest(picked)[0])
-    for _ in range(iterations):
+    for _ in range(_ROUNDS):
         error, labels = nearest(entries)
         entries = _means(a, ax, labels, count + 1)
         unused = torch.nonzero(torch.bincount(labels, minlength=count + 1) == 0)[:, 0]
