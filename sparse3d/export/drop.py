@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from sparse3d.errors import UsageError
 from sparse3d.export.coder import Coder
-from sparse3d.export.fit import Fit, Fitted, Tell
+from sparse3d.export.fit import Fit, Fitted
 from sparse3d.export.judge import expected_drop, held_out, to_source
 from sparse3d.export.source import Source
+from sparse3d.export.tell import Tell
 
 # Tries beside the first; good enough where this share of the loss is used up.
 _TRIES, _NEAR = 5, 0.8

@@ -9,7 +9,6 @@ by trying: PSNR on training photos, or to the source's pictures. Held-out photos
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -37,13 +36,12 @@ from sparse3d.export.recipes import (
     sets_of_harmonics,
     used_degree,
 )
-from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover, recover_through
+from sparse3d.export.refine import RefineConfig, Shown, prune_in_rounds, recover, recover_through
 from sparse3d.export.source import Source, spread
 from sparse3d.export.targets import Target
+from sparse3d.export.tell import Tell, silent
 from sparse3d.formats.format import WriteOptions
 from sparse3d.splats import Splats
-
-Tell = Callable[[str, float | None], None]
 
 # A file has at least this share of the bytes it may have.
 LEAST_SHARE = 0.98
@@ -83,7 +81,7 @@ class Fit:
 
     def __init__(self, source: Source, coder: Coder, target: Target, tell: Tell | None = None) -> None:
         self._source, self._coder, self._target = source, coder, target
-        self._tell: Tell = tell or (lambda what, fraction: None)
+        self._tell: Tell = tell or silent
         self._by_degree: dict[int, Splats] = {}
         self._degree = min(used_degree(source.splats), coder.degree(source.splats))
         if target.refine == "on" and source.photos is None:
@@ -290,11 +288,11 @@ class Fit:
             # Which splats are alike shows after some training; sharing then takes the rest of it to make up for.
             half = steps // 2
             splats = recover(
-                photos, splats, half, cfg.unfinished(), limits=limits, seed=cfg.seed + 50, progress=self._tell
+                photos, splats, half, cfg.unfinished(), shown=Shown(limits), seed=cfg.seed + 50, progress=self._tell
             )
             splats, limits = self._shared(splats, limits, recipe)
             steps -= half
-        splats = recover(photos, splats, steps, cfg, limits=limits, seed=cfg.seed + 100, progress=self._tell)
+        splats = recover(photos, splats, steps, cfg, shown=Shown(limits), seed=cfg.seed + 100, progress=self._tell)
         return splats, limits, before
 
     def _through(self, splats: Splats, limits: ShLimits, recipe: Recipe, steps: int) -> tuple[Splats, int]:
@@ -306,7 +304,8 @@ class Fit:
         every = 1
         if self._coder.format.losses.slow:
             every = max(1, min(_LEAST_OFTEN, splats.num_splats // _SPLATS_A_STEP))
-        splats = recover_through(photos, splats, quantiser, cfg, limits=limits, every=every, progress=self._tell)
+        shown = Shown(limits, quantiser, every)
+        splats = recover_through(photos, splats, shown, cfg, progress=self._tell)
         return splats, steps + cfg.through_steps
 
     def _cut(self, splats: Splats, recipe: Recipe) -> tuple[Splats, ShLimits]:

@@ -9,13 +9,14 @@ from typing import Any
 
 from sparse3d.export.coder import Coder
 from sparse3d.export.drop import fit_to_drop
-from sparse3d.export.fit import Fit, Fitted, Tell
+from sparse3d.export.fit import Fit, Fitted
 from sparse3d.export.judge import held_out
 from sparse3d.export.page import page_options
 from sparse3d.export.report import report
 from sparse3d.export.source import Source, open_source
 from sparse3d.export.sweep import draw_sweep, sweep
 from sparse3d.export.targets import Target
+from sparse3d.export.tell import Tell
 from sparse3d.formats.format import WriteOptions
 from sparse3d.formats.html.options import PageOptions
 

@@ -17,11 +17,12 @@ from sparse3d.compress.merge import merge_to
 from sparse3d.compress.prune import keep_most
 from sparse3d.errors import UsageError
 from sparse3d.export.coder import Coder, Encoded
-from sparse3d.export.fit import Fit, Fitted, Tell
+from sparse3d.export.fit import Fit, Fitted
 from sparse3d.export.recipes import Recipe, cut
 from sparse3d.export.report import report
 from sparse3d.export.source import Source, open_source
 from sparse3d.export.targets import Target
+from sparse3d.export.tell import Tell
 from sparse3d.formats.format import WriteOptions
 from sparse3d.formats.sog.stream import INDEX, write_streamed_sog
 from sparse3d.splats import PARAMETER_NAMES, Splats

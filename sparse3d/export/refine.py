@@ -8,7 +8,6 @@ what pruning cost (Mini-Splatting, Fang and Wang 2024; Speedy-Splat, Hanson et a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 from sparse3d.compress.importance import Importance
@@ -17,6 +16,7 @@ from sparse3d.compress.prune import Criterion, prune, visible_rows
 from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.errors import UsageError
 from sparse3d.export.run_photos import RunPhotos
+from sparse3d.export.tell import Tell, silent
 from sparse3d.splats import Splats
 from sparse3d.train.config import CameraOptConfig, DensityConfig, RatesConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Stepped
@@ -26,9 +26,34 @@ from sparse3d.train.splats.straight_through import Quantiser, StraightThrough
 from sparse3d.train.splats.terms.config import TermsConfig
 from sparse3d.train.splats.trainee import SplatsFrom
 
-Progress = Callable[[str, float], None]
 # Fewer steps than these do not come back from where the rates below lead first; theirs are lower.
 _ENOUGH_STEPS = 300
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What each step of training shows in place of the splats.
+
+    limits: of their harmonics. quantiser: what the file's format makes of them, asked once in `every` steps. None: as
+    they are."""
+
+    limits: ShLimits | None = None
+    quantiser: Quantiser | None = None
+    every: int = 1
+
+    def of(self, splats: Splats) -> Splats:
+        """The splats within the limits, through the quantiser."""
+        splats = self.within_limits(splats)
+        return splats if self.quantiser is None else self.quantiser(splats)
+
+    def within_limits(self, splats: Splats) -> Splats:
+        return splats if self.limits is None else self.limits.of(splats)
+
+    def through(self) -> StraightThrough | None:
+        """For `train`; None where the splats are shown as they are."""
+        if self.quantiser is None and (self.limits is None or self.limits.unlimited):
+            return None
+        return StraightThrough(self.of, 1 if self.quantiser is None else self.every)
 
 
 @dataclass(frozen=True)
@@ -98,7 +123,7 @@ class RefineConfig:
 
 
 def prune_in_rounds(
-    photos: RunPhotos, splats: Splats, count: int, cfg: RefineConfig | None = None, *, progress: Progress | None = None
+    photos: RunPhotos, splats: Splats, count: int, cfg: RefineConfig | None = None, *, progress: Tell | None = None
 ) -> Splats:
     """At most `count` splats made of `splats`, with training on the run's photos between the rounds of pruning, not
     after the last (`recover`).
@@ -107,7 +132,7 @@ def prune_in_rounds(
     of them. Where there are `count` or fewer, nothing is done. The same bits for any number of threads.
     """
     cfg = cfg or RefineConfig()
-    tell = progress or (lambda what, fraction: None)
+    tell = progress or silent
     for number, keep in enumerate(stages(splats.num_splats, count, cfg.rounds)):
         tell(f"pruning to {keep}", 0.0)
         found = photos.importance(splats, seed=cfg.seed + number, progress=lambda f, k=keep: tell(f"pruning to {k}", f))
@@ -124,21 +149,16 @@ def prune_in_rounds(
 def recover_through(
     photos: RunPhotos,
     splats: Splats,
-    quantiser: Quantiser,
+    shown: Shown,
     cfg: RefineConfig | None = None,
     *,
-    limits: ShLimits | None = None,
-    every: int = 1,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
 ) -> Splats:
-    """`splats` trained cfg.through_steps more through `quantiser`, what the file's format makes of splats, asked once
-    in `every` steps. The result is still unquantised, as the format's writer wants it. limits: as in `recover`."""
+    """`splats` trained cfg.through_steps more through the quantiser of `shown`. The result is still unquantised, as the
+    format's writer wants it."""
     cfg = cfg or RefineConfig()
     gentle = replace(cfg, rates=cfg.through_rates)
-    return recover(
-        photos, splats, cfg.through_steps, gentle, limits=limits, quantiser=quantiser, quantise_every=every,
-        seed=cfg.seed + 200, progress=progress,
-    )  # fmt: skip
+    return recover(photos, splats, cfg.through_steps, gentle, shown=shown, seed=cfg.seed + 200, progress=progress)
 
 
 def reduce_to(splats: Splats, found: Importance, count: int, cfg: RefineConfig) -> Splats:
@@ -162,41 +182,26 @@ def recover(
     steps: int,
     cfg: RefineConfig | None = None,
     *,
-    limits: ShLimits | None = None,
-    quantiser: Quantiser | None = None,
-    quantise_every: int = 1,
+    shown: Shown | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
 ) -> Splats:
-    """`splats` trained `steps` steps on the run's photos, as many and in the same order.
-    limits: of the harmonics, at every step. With `quantiser`, each step shows what it makes of the splats
-    (`train.straight_through`)."""
+    """`splats` trained `steps` steps on the run's photos, as many and in the same order, within the limits of `shown`:
+    each step shows what that makes of them."""
     if steps == 0 or splats.num_splats == 0:
         return splats
+    shown = shown or Shown()
     settings = refine_settings(photos.train, splats, steps, cfg or RefineConfig(), seed)
     # Held-out photos are no business of training, also not of its last evaluation.
     scene = replace(photos.scene, test=())
-    through = None
-    if quantiser is not None or (limits is not None and not limits.unlimited):
-        through = StraightThrough(_shown(limits, quantiser), 1 if quantiser is None else quantise_every)
-    loop = train(scene, SplatsFrom(splats, through=through), settings, learned=photos.parts)
+    loop = train(scene, SplatsFrom(splats, through=shown.through()), settings, learned=photos.parts)
     while True:
         try:
             event = next(loop)
         except StopIteration as end:
-            return end.value if limits is None else limits.of(end.value)
+            return shown.within_limits(end.value)
         if isinstance(event, Stepped) and progress is not None:
             progress(f"refining {event.count} splats", event.step / event.steps)
-
-
-def _shown(limits: ShLimits | None, quantiser: Quantiser | None) -> Quantiser:
-    """What a step shows: the splats within the limits, through the quantiser where there is one."""
-
-    def shown(splats: Splats) -> Splats:
-        splats = splats if limits is None else limits.of(splats)
-        return splats if quantiser is None else quantiser(splats)
-
-    return shown
 
 
 def refine_settings(run: TrainConfig, splats: Splats, steps: int, cfg: RefineConfig, seed: int) -> TrainConfig:

@@ -13,10 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sparse3d.errors import UsageError
 from sparse3d.export.coder import Coder
-from sparse3d.export.fit import Fit, Fitted, Tell
+from sparse3d.export.fit import Fit, Fitted
 from sparse3d.export.judge import held_out, to_source
 from sparse3d.export.source import Source
 from sparse3d.export.targets import size_text
+from sparse3d.export.tell import Tell
 from sparse3d.formats import atomic_file
 
 # Sizes around the file that is written.

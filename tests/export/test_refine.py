@@ -11,7 +11,15 @@ import torch
 from sparse3d.compress.prune import prune
 from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.errors import UsageError
-from sparse3d.export.refine import RefineConfig, prune_in_rounds, recover, recover_through, refine_settings, stages
+from sparse3d.export.refine import (
+    RefineConfig,
+    Shown,
+    prune_in_rounds,
+    recover,
+    recover_through,
+    refine_settings,
+    stages,
+)
 from sparse3d.export.run_photos import RunPhotos
 from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
@@ -67,7 +75,7 @@ def test_the_file_is_what_was_trained(photos: RunPhotos):
     """Trained through the quantiser, the splats look better in the file than those trained without."""
     gentle = replace(QUICK, rates=QUICK.rates.times(0.07), final=0.05)
     splats = tiny.true_splats()
-    through = recover_through(photos, splats, few_sizes, replace(QUICK, through_steps=150, final=0.05))
+    through = recover_through(photos, splats, Shown(quantiser=few_sizes), replace(QUICK, through_steps=150, final=0.05))
     without = recover(photos, splats, 150, gentle)
     assert through.num_splats == splats.num_splats
     assert not torch.equal(through.log_scales, few_sizes(through).log_scales)
@@ -80,11 +88,11 @@ def test_harmonics_that_were_cut_stay_zero_and_are_made_up_for(photos: RunPhotos
     kept = torch.zeros(150, 3, dtype=torch.bool)
     kept[::2] = True
     cut = ShLimits(kept).of(splats)
-    after = recover(photos, cut, 100, QUICK, limits=ShLimits(kept))
+    after = recover(photos, cut, 100, QUICK, shown=Shown(ShLimits(kept)))
     assert psnr(photos, after) > psnr(photos, cut) + 0.15
     for made in (
         after,
-        recover_through(photos, after, few_sizes, replace(QUICK, through_steps=20), limits=ShLimits(kept)),
+        recover_through(photos, after, Shown(ShLimits(kept), few_sizes), replace(QUICK, through_steps=20)),
     ):
         assert not made.shN[~kept].any()
         assert made.shN[kept].any(dim=1).all()
@@ -130,7 +138,7 @@ def test_a_run_that_removes_floaters_keeps_every_splat_while_refining(photos: Ru
     splats = replace(splats, means=torch.cat([splats.means[:120], specks]))
     kept = torch.arange(3)[None] < torch.where(torch.arange(150) % 2 == 0, 3, 0)[:, None]
     run = RunPhotos(photos.scene, removing, {})
-    assert recover(run, splats, 20, QUICK, limits=ShLimits(kept)).num_splats == 150
+    assert recover(run, splats, 20, QUICK, shown=Shown(ShLimits(kept))).num_splats == 150
 
 
 def test_learned_exposures_are_taken_over(photos: RunPhotos):
