@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,10 +73,10 @@ def share_harmonics(
         entries, labels = _clusters(splats.shN[rows].double(), _centred(seen), count - 1, seed)
     finally:
         torch.set_num_threads(threads)
-    shN, group = splats.shN.clone(), torch.zeros(splats.num_splats, dtype=torch.int64)
+    shN, group = splats.shN.clone(), torch.zeros(splats.num_splats, dtype=torch.int64, device=rows.device)
     group[rows] = labels
     shN[rows] = entries[labels].float()
-    weight = torch.zeros(splats.num_splats)
+    weight = torch.zeros(splats.num_splats, device=rows.device)
     weight[rows] = seen.energy.float()
     # The part of the change that all views have in common.
     lost = (splats.shN[rows] - shN[rows]).double()
@@ -92,12 +91,13 @@ def _seen(
 ) -> _Seen:
     """Of the splats at `rows`, in the cameras' views."""
     size = splats.shN.shape[1]
-    metric = torch.zeros(len(rows), size, size, dtype=torch.float64)
-    mean, total = torch.zeros(len(rows), size, dtype=torch.float64), torch.zeros(len(rows), dtype=torch.float64)
+    like = {"dtype": torch.float64, "device": rows.device}
+    metric = torch.zeros(len(rows), size, size, **like)
+    mean, total = torch.zeros(len(rows), size, **like), torch.zeros(len(rows), **like)
     generator = torch.Generator().manual_seed(seed)
     for camera in cameras:
         energy = weight_squares(splats, camera, probes=probes, generator=generator, backend=backend)[rows].double()
-        offset = splats.means[rows].double() - torch.from_numpy(np.asarray(camera.position, dtype=np.float64))
+        offset = splats.means[rows].double() - torch.from_numpy(camera.position).to(rows.device)
         direction = offset / offset.norm(dim=1, keepdim=True).clamp(min=_TINY)
         basis = sh_basis(direction, splats.sh_degree)[:, 1:]
         weighted = energy[:, None] * basis
@@ -112,7 +112,7 @@ def _centred(seen: _Seen) -> Tensor:
     a = seen.metric - seen.mean[:, :, None] * seen.mean[:, None, :] / (seen.energy + _TINY)[:, None, None]
     size = a.shape[1]
     ridge = _RIDGE * a.diagonal(dim1=1, dim2=2).sum(dim=1) / size + _TINY
-    return a + ridge[:, None, None] * torch.eye(size, dtype=a.dtype)
+    return a + ridge[:, None, None] * torch.eye(size, dtype=a.dtype, device=a.device)
 
 
 def _clusters(x: Tensor, a: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -131,7 +131,7 @@ def _clusters(x: Tensor, a: Tensor, count: int, seed: int) -> tuple[Tensor, Tens
         return own + torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
     generator = torch.Generator().manual_seed(seed)
-    entries, least = torch.zeros(1, size, 3, dtype=x.dtype), own.clone()
+    entries, least = torch.zeros(1, size, 3, dtype=x.dtype, device=x.device), own.clone()
     while len(entries) < count + 1:
         more = min(_STARTS, count + 1 - len(entries))
         # k-means++ (Arthur and Vassilvitskii 2007), many at a time.
@@ -150,6 +150,6 @@ def _clusters(x: Tensor, a: Tensor, count: int, seed: int) -> tuple[Tensor, Tens
 
 def _means(a: Tensor, ax: Tensor, labels: Tensor, count: int) -> Tensor:
     size = a.shape[1]
-    left = torch.zeros(count, size, size, dtype=a.dtype).index_add_(0, labels, a)
-    right = torch.zeros(count, size, 3, dtype=a.dtype).index_add_(0, labels, ax)
-    return torch.linalg.solve(left + _TINY * torch.eye(size, dtype=a.dtype), right)
+    left = torch.zeros(count, size, size, dtype=a.dtype, device=a.device).index_add_(0, labels, a)
+    right = torch.zeros(count, size, 3, dtype=a.dtype, device=a.device).index_add_(0, labels, ax)
+    return torch.linalg.solve(left + _TINY * torch.eye(size, dtype=a.dtype, device=a.device), right)
