@@ -4,7 +4,7 @@
 // Lanes<N> behaves as a float in the formulas of math/ (arithmetic, comparison, select, exp2, log2, sqrt). It rests
 // on GNU vector extensions (gcc or clang, no other compiler) at the native width of the target (16, 8 or 4). kLanes is
 // the native width: never use wider lanes than that, g++ 12 then works through the stack. Two loops use intrinsics of
-// their own: cpu/lane_sums.h adds across lanes, cpu/mvs_patch.h gathers.
+// their own: cpu/raster/lane_sums.h adds across lanes, cpu/mvs/mvs_patch.h gathers.
 #pragma once
 
 #include <cstdint>

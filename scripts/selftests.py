@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernels' self-test without Python (cpu/selftest*.cpp), built and run: `scripts/do race` and `cross`.
+"""The kernels' self-test without Python (cpu/selftest), built and run: `scripts/do race` and `cross`.
 
 `run` runs a command and raises where it fails; `say` tells the user; `cmake` is the environment's, which may be absent.
 """

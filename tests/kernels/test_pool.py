@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who runs on which threads when several Python threads call the kernels at once. What a race would break is the native
-self-test's part (cpu/selftest_pool.cpp, `scripts/do race`)."""
+self-test's part (cpu/selftest/selftest_pool.cpp, `scripts/do race`)."""
 
 from __future__ import annotations
 

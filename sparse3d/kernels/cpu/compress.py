@@ -2,7 +2,7 @@
 """The compression kernels as calls on numpy arrays: nearest entries, means, splitting, codebooks, grid order.
 
 Vectors are rows of float32, padded with zeros to a multiple of 16 numbers (`padded`); `dim` of them count. Results are
-the same for any number of threads. Formulas: math/kmeans.h; what each kernel does: cpu/kmeans.h, codebook.h,
+the same for any number of threads. Formulas: math/kmeans.h; what each kernel does: cpu/compress/kmeans.h, codebook.h,
 grid_order.h.
 """
 

@@ -22,7 +22,7 @@ from sparse3d.kernels.records import OutputGradients, RasterSettings, View
 
 RECORD_BYTES = 64
 TILES_BYTES = 32
-# Words of a record (cpu/raster.h) that are read here.
+# Words of a record (cpu/raster/raster.h) that are read here.
 RECORD_SPLAT, RECORD_NUM_PAIRS = 13, 15
 SLOT_FLOATS = 12
 # Pixel-splat pairs that a tile counts, of two kinds, in 64 bits each.
@@ -57,7 +57,7 @@ class Pass:
 @dataclass(frozen=True)
 class AdamArrays:
     """What the fused update takes: 6 parameters, their 6 first and 6 second moments in one list, a step size a
-    parameter, and constants as cpu/bindings.cpp lists them; density: the sums of `DensityStats`, or none."""
+    parameter, and constants as cpu/bindings/bindings.cpp lists them; density: the sums of `DensityStats`, or none."""
 
     arrays: Sequence[Tensor]
     step_sizes: Sequence[float]
