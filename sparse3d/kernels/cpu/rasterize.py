@@ -78,9 +78,10 @@ def _rasterize_vjp(
     blend = m.blend_buffers(
         records, pairs, tile_start, masks, tile_used, image, transmittance, expected, expected, None, background, None
     )
+    shape = (parameters[0].shape[0], parameters[5].shape[1])
     done = Pass(
-        view, blend, 0, pairs.numel() // 2, projected, records, tiles, block_visible, block_slots, pairs, tile_start,
-        masks, tile_used, image, transmittance, expected, expected, None, background,
+        view, blend, shape, 0, pairs.numel() // 2, projected, records, tiles, block_visible, block_slots, pairs,
+        tile_start, masks, tile_used, image, transmittance, expected, expected, None, background,
     )  # fmt: skip
     rasterizer = Rasterizer(FreshArena())
     v_background = torch.empty(view.num_tiles, 3)

@@ -31,10 +31,14 @@ COUNT_BYTES = 16
 
 @dataclass
 class Pass:
-    """One view's forward pass: outputs and what the backward pass needs."""
+    """One view's forward pass: outputs and what the backward pass needs.
+
+    shape: number of splats, and of coefficients above degree 0.
+    """
 
     view: object
     blend: object
+    shape: tuple[int, int]
     visible: int
     num_pairs: int
     projected: object
@@ -130,7 +134,8 @@ class Rasterizer:
                 "render it smaller, or remove splats that are far too large"
             )
         self.stage("project")
-        return _Projected(buffers, visible, int(block_slots[blocks]), records, tiles, block_visible, block_slots)
+        shape = (count, parameters[5].shape[1])
+        return _Projected(buffers, shape, visible, int(block_slots[blocks]), records, tiles, block_visible, block_slots)
 
     def _bin(self, splats: _Projected, count: int, view) -> tuple[Tensor, Tensor]:
         """Pairs of splat and tile, tile by tile from front to back, and where each tile's begin."""
@@ -171,7 +176,7 @@ class Rasterizer:
         m.blend_forward(view, blend)
         self.stage("blend")
         return Pass(
-            view, blend, splats.visible, splats.num_pairs, splats.buffers, splats.records, splats.tiles,
+            view, blend, splats.shape, splats.visible, splats.num_pairs, splats.buffers, splats.records, splats.tiles,
             splats.block_visible, splats.block_slots, pairs, tile_start, masks, tile_used, image, transmittance, depth,
             median, weights, background,
         )  # fmt: skip
@@ -210,6 +215,8 @@ class Rasterizer:
     ) -> Tensor | None:
         """Dense `gradients`, or Adam in place, or neither; returns the gradient [3,4] of [R | t] where `camera`."""
         border = Border("rasterize")
+        border.bind("N", done.shape[0], "the rendering")
+        border.bind("K", done.shape[1], "the rendering")
         border.parameters(parameters)
         if gradients:
             border.parameters(gradients, "v_")
@@ -231,6 +238,7 @@ class _Projected:
     """The visible splats of one view: native buffers, and how many splats and splat-tile pairs there are."""
 
     buffers: object
+    shape: tuple[int, int]
     visible: int
     num_pairs: int
     records: Tensor
