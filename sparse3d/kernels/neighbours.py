@@ -50,4 +50,4 @@ def _search(points: NDArray[np.float32], count: int) -> tuple[NDArray[np.int32],
     settings = {"algorithm": _KDTREE_SINGLE, "leaf_max_size": 10}
     # OpenCV 5 ships no type of it.
     index = cv2.flann_Index(centred, settings)  # pyright: ignore[reportAttributeAccessIssue]
-    return index.knnSearch(centred, count, params={"checks": -1, "eps": 0.0, "sorted": True})
+    return index.knnSearch(centred, count, params={"checks": -1, "sorted": True})
