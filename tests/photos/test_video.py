@@ -70,6 +70,29 @@ def test_rotation_tag_is_honoured(tmp_path: Path) -> None:
     assert rgb[4:28, 4:20].mean(axis=(0, 1))[1] > 50
 
 
+def test_colours_are_those_of_the_matrix_that_the_video_names(tmp_path: Path) -> None:
+    """BT.709, as phones write it. (PyAV before 17 took BT.601 for every video: green comes out 20 too dark.)"""
+    colours = np.array([[200, 30, 40], [40, 180, 60]], np.uint8)
+    picture = np.repeat(np.repeat(colours[None], HEIGHT, axis=0), WIDTH // 2, axis=1)
+    path = tmp_path / "phone.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", 4_000_000
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
+        for _ in range(4):
+            rgb = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(
+                stream.encode(rgb.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"))
+            )
+        container.mux(stream.encode())
+    for frame_path in extract_frames(video=path, folder=tmp_path / "frames", count=2):
+        rgb, _ = decode(frame_path)
+        for column, colour in ((WIDTH // 4, colours[0]), (3 * WIDTH // 4, colours[1])):
+            found = rgb[20:-20, column - 8 : column + 8].mean(axis=(0, 1))
+            np.testing.assert_allclose(found, colour, atol=6)
+
+
 def test_frames_are_used_again_until_something_changes(tmp_path: Path) -> None:
     video = write_video(tmp_path / "walk.mp4")
     paths = extract_frames(video, tmp_path / "frames", 3)
