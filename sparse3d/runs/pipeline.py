@@ -12,7 +12,7 @@ from typing import Any
 
 from sparse3d import config as configs
 from sparse3d import formats
-from sparse3d.depth.priors import check_prior_paths
+from sparse3d.depth.priors.load import check_prior_paths
 from sparse3d.errors import UsageError
 from sparse3d.judge.background import evaluation_background
 from sparse3d.judge.evaluate import image_renderer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sparse3d.depth.depth_map import DepthMap
 from sparse3d.depth.hull import Hull, photo_mask, scene_hull
-from sparse3d.depth.priors import Priors, load_priors
+from sparse3d.depth.priors.load import Priors, load_priors
 from sparse3d.records.points import Points
 from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from sparse3d.camera import Camera
-from sparse3d.depth.priors import check_prior_paths, load_priors
 from sparse3d.depth.priors.arrays import read_depth
 from sparse3d.depth.priors.config import PriorConfig
 from sparse3d.depth.priors.exr import read_exr
+from sparse3d.depth.priors.load import check_prior_paths, load_priors
 from sparse3d.errors import BackendError, DataError, UsageError
 from sparse3d.load import SceneConfig, load_scene
 from sparse3d.photos.photo import Photo

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from sparse3d.camera import Camera
-from sparse3d.depth.priors import load_priors
 from sparse3d.depth.priors.arrays import read_normals
 from sparse3d.depth.priors.config import PriorConfig
+from sparse3d.depth.priors.load import load_priors
 from sparse3d.errors import DataError
 from sparse3d.load import SceneConfig, load_scene
 from sparse3d.records.scene import Scene
