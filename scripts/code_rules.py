@@ -47,9 +47,8 @@ def _size(name: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterat
 
 def _makes_a_tensor(call: ast.Call) -> bool:
     function = call.func
-    of_torch = (
-        isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "torch"
-    )
-    if not of_torch or function.attr not in _FACTORIES:
+    if not isinstance(function, ast.Attribute) or function.attr not in _FACTORIES:
+        return False
+    if not isinstance(function.value, ast.Name) or function.value.id != "torch":
         return False
     return not any(keyword.arg in ("device", None) for keyword in call.keywords)
