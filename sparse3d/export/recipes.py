@@ -14,8 +14,8 @@ from sparse3d.compress.sh_limits import ShLimits
 from sparse3d.formats.format import Format, WriteOptions, knob_number
 from sparse3d.splats import Splats, num_sh_rest
 
-# Choosing what splats have in common takes time with the number of sets; with more than these, the format's own palette
-# is near enough.
+# Choosing sets by what the views see takes time with their number; with more than these, the format's own palette is
+# near enough.
 _FEW_SETS = 1024
 
 
@@ -81,6 +81,7 @@ def sets_of_harmonics(chosen: Format, recipe: Recipe) -> int | None:
 
 
 def has_finer(chosen: Format, recipe: Recipe) -> bool:
+    """Whether `finer` has a knob to turn."""
     return finer(chosen, recipe, 1.0) != recipe
 
 

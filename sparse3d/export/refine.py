@@ -186,8 +186,8 @@ def recover(
     seed: int = 0,
     progress: Tell | None = None,
 ) -> Splats:
-    """`splats` trained `steps` steps on the run's photos, as many and in the same order, within the limits of `shown`:
-    each step shows what that makes of them."""
+    """`splats` after `steps` steps of training on the run's photos: as many, in the same order. shown: what each step
+    shows of them; the result keeps its limits."""
     if steps == 0 or splats.num_splats == 0:
         return splats
     shown = shown or Shown()

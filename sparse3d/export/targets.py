@@ -90,6 +90,10 @@ class Target:
         if self.steps is not None and self.steps < 0:
             raise UsageError(f"--refine-steps {self.steps}: give 0 or more")
 
+    def capped(self, count: int) -> int:
+        """So many splats, but at most the target's number of them."""
+        return count if self.max_splats is None else min(count, self.max_splats)
+
 
 def for_device(target: Target, device: str) -> Target:
     """The target within what a device plays: the smaller of each bound."""
