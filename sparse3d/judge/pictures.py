@@ -51,12 +51,12 @@ class Pictures:
     def target(self, position: int, scale: int, background: Tensor) -> tuple[Tensor, Tensor | None]:
         """Photo [H,W,3] over `background` [3] where it is transparent, and the mask [H,W] or None. Read only."""
         image, mask, alpha = self._load(position, scale)
-        if self._masks == "background" and mask is not None:
-            under = (1.0 - mask)[..., None]
-            return image * mask[..., None] + under * background, None
         if alpha is not None:
             # The photo was read over a fixed colour: image = a c + (1 - a) fixed.
             image = image + (1.0 - alpha)[..., None] * (background - self._composited)
+        if self._masks == "background" and mask is not None:
+            under = (1.0 - mask)[..., None]
+            return image * mask[..., None] + under * background, None
         return image, mask if self._masks == "loss" else None
 
     def prefetch(self, position: int, scale: int) -> None:
