@@ -61,7 +61,8 @@ void bind_mvs(nb::module_& m) {
           [](Source* self, Words quads, Floats warps, std::optional<Floats> planes) {
             new (self) Source{std::move(quads), std::move(warps), std::move(planes)};
           },
-          nb::arg("quads"), nb::arg("warps"), nb::arg("planes").none());
+          nb::arg("quads"), nb::arg("warps"), nb::arg("planes").none())
+      .def_prop_ro("has_planes", [](const Source& self) { return self.planes.has_value(); });
   nb::class_<MvsCosts>(m, "MvsCosts")
       .def(
           "__init__",

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from parity import CPU_LEVELS, CPU_MISSING
-from synthetic import make_scene
+from synthetic import VIEW_NAMES, make_scene
 from torch import Tensor
 
 from sparse3d.errors import DataError
@@ -49,7 +49,14 @@ def _arrays() -> dict[str, Tensor]:
     for prefix in ("params.", "m.", "v."):
         out |= {prefix + name: torch.zeros_like(value) for name, value in good.items()}
     out |= {f"stats[{i}]": torch.zeros(n) for i in range(6)}
+    out["count_pixels"] = torch.zeros(_num_tiles() * 16, dtype=torch.uint8)
     return out
+
+
+def _num_tiles() -> int:
+    from sparse3d.kernels import cpu
+
+    return cpu.module().make_view(SCENE.cam_from_world[0], SCENE.intrinsics[0], W, H, 3, False, 0.01).num_tiles
 
 
 def _rasterize(given: dict[str, Tensor]) -> None:
@@ -57,7 +64,30 @@ def _rasterize(given: dict[str, Tensor]) -> None:
     from sparse3d.kernels.cpu.stages import Rasterizer
 
     view = View(W, H, given["cam_from_world"], given["intrinsics"])
-    Rasterizer(Arena()).forward([given[k] for k in PARAMETER_NAMES], view, given["background"], SCENE.settings)
+    Rasterizer(Arena()).forward(
+        [given[k] for k in PARAMETER_NAMES],
+        view,
+        given["background"],
+        SCENE.settings,
+        count_pixels=given["count_pixels"],
+    )
+
+
+def _rasterize_op(given: dict[str, Tensor]) -> None:
+    from sparse3d.kernels import rasterize
+
+    splats = {k: given[k] for k in PARAMETER_NAMES}
+    pose, lens, background = (given[k][None] for k in VIEW_NAMES)
+    rasterize(
+        **splats, cam_from_world=pose, intrinsics=lens, background=background, settings=SCENE.settings, backend="cpu"
+    )
+
+
+def _step_render(given: dict[str, Tensor]) -> None:
+    from sparse3d.kernels.cpu.step import CpuSplatStep
+
+    view = View(W, H, given["cam_from_world"], given["intrinsics"])
+    CpuSplatStep().render({k: given[k] for k in PARAMETER_NAMES}, view, given["background"], SCENE.settings)
 
 
 def _photometric(given: dict[str, Tensor]) -> None:
@@ -101,18 +131,20 @@ def _backward_adam(given: dict[str, Tensor]) -> None:
     good = _arrays()
     at = {k: good[k] for k in PARAMETER_NAMES}
     step = _rendered(at)
-    moments = [{k: given[p + k] for k in PARAMETER_NAMES} for p in ("m.", "v.")]
+    m, v = ({k: given[p + k] for k in PARAMETER_NAMES} for p in ("m.", "v."))
     stats = DensityStats(*(given[f"stats[{i}]"] for i in range(6)))
     hyper = AdamHyper(lr=dict.fromkeys(PARAMETER_NAMES, 1e-3))
     params = {k: given["params." + k] for k in PARAMETER_NAMES}
     given_at = {k: given[k] for k in PARAMETER_NAMES}
-    step.backward_adam(params, AdamState(*moments), hyper, _arriving(given), stats=stats, camera=True, at=given_at)
+    step.backward_adam(params, AdamState(m, v), hyper, _arriving(given), stats=stats, camera=True, at=given_at)
 
 
 IMAGES = ("image", "target", "mask")
 GRADIENTS = ("v_image", "v_alpha", "v_depth")
 CALLS: dict[Callable[[dict[str, Tensor]], None], tuple[str, ...]] = {
-    _rasterize: (*PARAMETER_NAMES, "cam_from_world", "intrinsics", "background"),
+    _rasterize: (*PARAMETER_NAMES, *VIEW_NAMES, "count_pixels"),
+    _rasterize_op: (*PARAMETER_NAMES, *VIEW_NAMES),
+    _step_render: (*PARAMETER_NAMES, *VIEW_NAMES),
     _photometric: IMAGES,
     _loss_op: IMAGES,
     _statistics: IMAGES,
@@ -127,6 +159,7 @@ CALLS: dict[Callable[[dict[str, Tensor]], None], tuple[str, ...]] = {
 # Of these the call itself makes a contiguous copy.
 COPIED = {(_photometric, "image"), *((call, n) for call in (_loss_op, _statistics) for n in ("image", "target"))}
 COPIED |= {(call, name) for call in (_backward, _backward_adam) for name in GRADIENTS}
+COPIED |= {(_rasterize_op, name) for name in (*PARAMETER_NAMES, *VIEW_NAMES)}
 
 
 def _name_of(value: object) -> str:
@@ -141,7 +174,7 @@ def _cases() -> list[tuple[Callable[[dict[str, Tensor]], None], str, str]]:
         for name in names
         for damage in DAMAGE
         if not (damage == "strided" and (call, name) in COPIED)
-        and not (damage == "another device" and call is _loss_op)
+        and not (damage == "another device" and call in (_loss_op, _rasterize_op))
     ]
 
 
@@ -160,6 +193,26 @@ def test_a_wrong_array_is_an_error_that_names_it(
     wanted = {"means": "as in means|means (is|has)", "image": "as in image|image (is|has)"}.get(name)
     with pytest.raises(DataError, match=wanted or f"{re.escape(name)} (is|has)"):
         call(given)
+
+
+@pytest.mark.parametrize(("call", "name"), sorted(COPIED, key=str), ids=_name_of)
+def test_an_array_that_is_copied_may_have_any_layout(call: Callable[[dict[str, Tensor]], None], name: str) -> None:
+    given = _arrays()
+    given[name] = _strided(given[name])
+    assert not given[name].is_contiguous()
+    call(given)
+
+
+@pytest.mark.parametrize("name", VIEW_NAMES)
+@pytest.mark.parametrize("count", [0, 2])
+def test_one_pose_one_lens_and_one_background_a_view(name: str, count: int) -> None:
+    """C of one array is not that of the others."""
+    from sparse3d.kernels import rasterize
+
+    given = SCENE.tensors()
+    given[name] = torch.cat([given[name]] * 2)[:count]
+    with pytest.raises(DataError, match=name):
+        rasterize(*SCENE.with_tensors(given).arguments(), backend="cpu")
 
 
 def test_gradients_need_the_splats_of_the_rendering() -> None:

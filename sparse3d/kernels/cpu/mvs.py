@@ -145,9 +145,12 @@ def check(
     reference: MvsImage, sources: Sequence, planes: Planes, max_px: float, max_relative: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
     """How many sources (made with their planes) agree with each pixel [H,W], how many see something clearly in front
-    of its point, and how many see through it. Raises as `patch_match` does."""
+    of its point, and how many see through it. Raises as `patch_match` does, and for a source without planes."""
     _check_planes("check", reference, planes)
     _check_sources("check", sources)
+    for number, source in enumerate(sources):
+        if not source.has_planes:
+            raise DataError(f"check: source {number} was made without planes; give them to `source_of`")
     counts = tuple(np.empty(reference.grey.shape, np.uint8) for _ in range(3))
     cpu.module().check_depth(reference.grey, reference.intrinsics, list(sources), planes, max_px, max_relative, *counts)
     return counts  # pyright: ignore[reportReturnType]

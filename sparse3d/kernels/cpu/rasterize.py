@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.kernels.cpu.arena import FreshArena
+from sparse3d.kernels.cpu.checks import Border
 from sparse3d.kernels.cpu.native import module
 from sparse3d.kernels.cpu.stages import (
     RECORD_BYTES,
@@ -121,11 +122,16 @@ def rasterize(
     parameters: list[Tensor], cam_from_world: Tensor, intrinsics: Tensor, background: Tensor, settings: RasterSettings
 ) -> Rasterization:
     """C views, one after the other; arguments as sparse3d.kernels.rasterize."""
+    poses, lenses, colours = (t.contiguous() for t in (cam_from_world, intrinsics, background))
+    border = Border("rasterize")
+    border.array("cam_from_world", poses, "C", 4, 4)
+    border.array("intrinsics", lenses, "C", 4)
+    border.array("background", colours, "C", 3)
     views = []
-    for pose, k, colour in zip(cam_from_world, intrinsics, background, strict=True):
+    for pose, k, colour in zip(poses, lenses, colours, strict=True):
         s = settings
         out = _rasterize(
-            parameters, pose.contiguous(), k.contiguous(), colour.contiguous(),
+            parameters, pose, k, colour,
             s.width, s.height, s.sh_degree, s.antialias, s.near, s.depth, s.stats,
         )  # fmt: skip
         views.append(out[:8])
