@@ -15,6 +15,7 @@ from sparse3d.errors import UsageError
 from sparse3d.load.config import SceneConfig
 from sparse3d.start.config import StartConfig
 from sparse3d.train.config import TrainConfig
+from sparse3d.train.splats.terms.config import split_gone_terms
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,6 @@ class RunConfig:
     """The values of configs/few_views.toml are in this record already; set by the run once it has counted photos."""
 
 
-# Settings that earlier versions had, and that are off in a run that this version can go on with or measure again.
-_GONE_TERMS = (
-    "anchor_dropout", "sh_dropout", "virtual", "binocular", "smooth", "near_opacity", "ray_variance", "rank",
-    "max_axis_ratio", "min_scale", "feature_smooth", "sharpness",
-)  # fmt: skip
-_GONE_WITH_THEM = (
-    "anchor_neighbours", "virtual_every", "virtual_start", "virtual_stop", "binocular_every", "binocular_start",
-    "binocular_shift", "near_fraction", "sharpness_start",
-)  # fmt: skip
-
-
 def read_run_config(run: Path) -> RunConfig:
     """The settings of a run folder. Raises UsageError where they are missing, or of a version with settings that this
     one lacks."""
@@ -62,15 +52,12 @@ def _of_today(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     if moved:
         out["start"] = {**moved, **out.get("start", {})}
     train = out.get("train", {})
-    terms = dict(train.get("terms", {}))
-    used = [name for name in _GONE_TERMS if terms.pop(name, 0.0)]
+    terms, used = split_gone_terms(train.get("terms", {}))
     if used:
         raise UsageError(
             f"{source}: the run was trained with {', '.join(used)}, which this version no longer has; use the version "
             "that made it, or train again"
         )
-    for name in _GONE_WITH_THEM:
-        terms.pop(name, None)
     if "terms" in train:
         train["terms"] = terms
     return out

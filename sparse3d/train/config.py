@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sparse3d.config import differences, to_dict
 from sparse3d.errors import UsageError
 from sparse3d.train.splats.removal_config import RemovalConfig
-from sparse3d.train.splats.terms.config import TermsConfig
+from sparse3d.train.splats.terms.config import TermsConfig, split_gone_terms
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,10 @@ def binding_values(cfg: TrainConfig) -> dict[str, Any]:
 
 def check_resumable(stored: dict[str, Any], cfg: TrainConfig, where: str) -> None:
     """Raises UsageError naming the settings that differ between a stored run and the one asked for."""
-    names = differences(stored, binding_values(cfg))
+    # Terms that are no more and were on stay in the comparison, and are named.
+    kept, used = split_gone_terms(stored.get("terms", {}))
+    terms = kept | {name: stored["terms"][name] for name in used}
+    names = differences({**stored, "terms": terms}, binding_values(cfg))
     if names:
         raise UsageError(
             f"{where}: cannot resume with other settings than the run began with ({', '.join(names[:5])}"

@@ -7,7 +7,9 @@ fractions of the run's steps.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sparse3d.errors import UsageError
 
@@ -59,6 +61,22 @@ WEIGHTS = {
     "normal": "normals of depth maps",
     "outside": "nothing outside object masks",
 }
+
+# Terms that earlier versions had, and their settings. A run in which they were off can go on and be measured again.
+_GONE = (
+    "anchor_dropout", "sh_dropout", "virtual", "binocular", "smooth", "near_opacity", "ray_variance", "rank",
+    "max_axis_ratio", "min_scale", "feature_smooth", "sharpness",
+)  # fmt: skip
+_GONE_WITH_THEM = (
+    "anchor_neighbours", "virtual_every", "virtual_start", "virtual_stop", "binocular_every", "binocular_start",
+    "binocular_shift", "near_fraction", "sharpness_start",
+)  # fmt: skip
+
+
+def split_gone_terms(stored: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Stored settings without those of terms that are no more, and the names of such terms that were on."""
+    kept = {name: value for name, value in stored.items() if name not in _GONE and name not in _GONE_WITH_THEM}
+    return kept, [name for name in _GONE if stored.get(name)]
 
 
 def active_terms(cfg: TermsConfig) -> dict[str, float]:
