@@ -298,7 +298,7 @@ def test_parts_that_a_machine_cannot_run_count_as_skipped(
     do: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """CI without a cross compiler, an emulator and the means to install them: skipped in words, and nothing failed."""
-    for name in ("setup", "setup_browser", "lint", "player", "fuzz", "race", "wheel"):
+    for name in ("setup", "setup_browser", "lint", "player", "lower_bounds", "fuzz", "race", "wheel"):
         monkeypatch.setattr(do, name, lambda *words: None)
     monkeypatch.setattr(do, "pytest", lambda: {"passed": 5, "failed": 0, "skipped": 1})
     monkeypatch.setattr(do, "apt_install", lambda *packages: False)

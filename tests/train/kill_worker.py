@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training in a process of its own that kills itself with SIGKILL at a stated moment.
 
-python -m tests.train.kill_worker PHOTOS RUN never | step:N | before-rename:N | after-rename:N
+python -m tests.train.kill_worker PHOTOS RUN WHAT never | step:N | before-rename:N | after-rename:N
+
+WHAT: a density policy of splats, or points for the grid of tests.train.point_grid.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from pathlib import Path
 from sparse3d.train.checkpoint import exists
 from sparse3d.train.config import CameraOptConfig, DensityConfig, ExposureConfig, ScheduleConfig, TrainConfig
 from sparse3d.train.events import Stepped
+from sparse3d.train.loop import train
 from sparse3d.train.run_folder import open_run
+from sparse3d.train.splats.trainee import SplatsFrom
 from tests.train import tiny
-from tests.train.tiny import train
+from tests.train.point_grid import PointGrid
 
 CONFIG = TrainConfig(
     steps=60,
@@ -57,13 +61,14 @@ def die_at_rename(number: int, *, after: bool) -> None:
     os.replace = counted  # type: ignore[assignment]
 
 
-def main(photos: Path, out: Path, policy: str, moment: str) -> None:
+def main(photos: Path, out: Path, what: str, moment: str) -> None:
     kind, _, number = moment.partition(":")
     if kind.endswith("rename"):
         die_at_rename(int(number), after=kind.startswith("after"))
+    make, cfg = (PointGrid, CONFIG) if what == "points" else (SplatsFrom(tiny.initial()), config(what))
     resume = out.is_dir() and exists(out)
     with open_run(out, resume=resume, overwrite=not resume) as folder:
-        for event in train(tiny.scene(photos), tiny.initial(), config(policy), folder, resume=resume):
+        for event in train(tiny.scene(photos), make, cfg, folder, resume=resume):
             if kind == "step" and isinstance(event, Stepped) and event.step == int(number):
                 die()
 
