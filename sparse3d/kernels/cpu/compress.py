@@ -76,8 +76,8 @@ def update(vectors: Floats, entries: Floats, dim: int, weights: Floats | None, o
 
 def split(vectors: Floats, dim: int, weights: Floats | None, count: int, seed: int) -> tuple[Words, Words]:
     """Cuts the vectors [N,S] into at most `count` cells of small error: order [N], cell after cell with alike cells
-    side by side, and starts [cells + 1]. Raises DataError for rows and weights that do not fit together, and for a count
-    below 1."""
+    side by side, and starts [cells + 1]. Raises DataError for rows and weights that do not fit together, and
+    for a count below 1."""
     if count < 1:
         raise DataError(f"split: vectors cannot be split into {count} cells; give 1 or more")
     _check_rows("split", vectors, vectors[:1], dim)
