@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 
 def pose_gradient(pose: NDArray[np.float64], v_pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[6] gradient to (translation, rotation) of delta at 0 in exp(delta) pose, from `v_pose` [3,4] to its entries."""
+    """[6] gradient with respect to the translation and rotation of delta, at 0, in exp(delta) pose; v_pose [3,4]: the
+    gradient with respect to the pose's entries."""
     v = v_pose
     moved = pose[:3]
     turn = [sum(float(v[i] @ (hat(axis) @ moved)[i]) for i in range(3)) for axis in np.eye(3)]

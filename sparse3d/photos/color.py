@@ -28,7 +28,7 @@ def orient(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def profile_name(image: Image.Image) -> str | None:
-    """Name of the embedded colour profile: None where there is none or it is sRGB, "unreadable" for a broken one."""
+    """Name of the embedded colour profile: None if there is none or it is sRGB, "unreadable" if it is broken."""
     profile = image.info.get("icc_profile")
     if not profile:
         return None
@@ -42,7 +42,7 @@ def profile_name(image: Image.Image) -> str | None:
 def to_srgb8(image: Image.Image, data: bytes | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Loaded image of any mode -> rgb [H,W,3] and alpha [H,W] or None, as stored (orientation is not applied).
 
-    data: the file's bytes where they are a 16-bit PNG in colour, which Pillow would cut to its upper bytes. A broken
+    data: the file's bytes if it is a 16-bit PNG in colour, of which Pillow would keep only the upper bytes. A broken
     colour profile counts as none. Raises ValueError for pixel types that are not pictures (floating point).
     """
     profile = image.info.get("icc_profile") if profile_name(image) not in (None, "unreadable") else None
@@ -76,7 +76,7 @@ def _apply_profile(image: Image.Image, profile: bytes) -> NDArray[np.uint8]:
     try:
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except ImageCms.PyCMSError:
-        # A profile for another kind of pixels than these: the file contradicts itself, its numbers are taken as sRGB.
+        # The profile is for another kind of pixels, so the file contradicts itself: its numbers are taken as sRGB.
         converted = None
     return np.array(image.convert("RGB") if converted is None else converted)
 

@@ -19,7 +19,7 @@ from sparse3d.photos.color import orient, profile_name, to_srgb8
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
 # Pillow refuses pictures above 179 million pixels as a possible attack; the largest phone and medium-format cameras
-# reach 200. The same limit for every thread, so it is set once.
+# reach 200. Pillow has one limit for all threads, so it is set here, once.
 Image.MAX_IMAGE_PIXELS = 600_000_000
 _ORIENTATION_TAG = 0x0112
 # Programs append data after a photo's end; a thumbnail's end marker lies far before that.
@@ -78,7 +78,7 @@ def _photo_info(path: str, _mtime_ns: int, _size: int) -> PhotoInfo:
 
 
 def decode(path: Path, *, upright: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """rgb [H,W,3] sRGB and alpha [H,W] or None, 8 bits. Raises DataError naming the file where it is damaged."""
+    """rgb [H,W,3] sRGB and alpha [H,W] or None, 8 bits. Raises DataError naming the file if it is damaged."""
     with _open(path) as image:
         try:
             rgb, alpha = _plain_jpeg(path, image), None
@@ -98,7 +98,7 @@ def decode(path: Path, *, upright: bool = True) -> tuple[NDArray[np.uint8], NDAr
 def looks_complete(path: Path) -> bool:
     """Whether a JPEG or PNG file has its end, and a WebP, HEIC or AVIF file the size it states; True for other kinds.
 
-    It reads few bytes only, so that a half-copied photo is found before a long training and not in it.
+    Reads only a few bytes, so that a half-copied photo is found before a long training run rather than during it.
     """
     with path.open("rb") as file:
         head = file.read(16)
@@ -162,8 +162,8 @@ def _register_heif() -> None:
 
 
 def _plain_jpeg(path: Path, image: Image.Image) -> NDArray[np.uint8] | None:
-    """A JPEG of three channels and without a foreign colour profile, decoded by OpenCV: the same bits as Pillow's in a
-    third of the time. None for others, and for a file without its end, of which OpenCV would return the half."""
+    """A JPEG with three channels and no foreign colour profile, decoded by OpenCV: the same bits as Pillow's in a third
+    of the time. None for any other file, and for one without its end, of which OpenCV would return a part."""
     if image.format not in ("JPEG", "MPO") or image.mode != "RGB" or profile_name(image) not in (None, "unreadable"):
         return None
     data = path.read_bytes()
@@ -173,8 +173,8 @@ def _plain_jpeg(path: Path, image: Image.Image) -> NDArray[np.uint8] | None:
 
 
 def _decode_jpeg(data: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """rgb [H,W,3] as stored; None where OpenCV cannot decode it."""
-    # OpenCV decodes straight to RGB since 4.11; before, a copy puts the channels in order.
+    """rgb [H,W,3] as stored; None if OpenCV cannot decode it."""
+    # OpenCV decodes straight to RGB since 4.11; before that, the channels are put in order afterwards.
     straight = getattr(cv2, "IMREAD_COLOR_RGB", None)
     flags = cv2.IMREAD_COLOR if straight is None else straight
     pixels = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -185,7 +185,7 @@ def _decode_jpeg(data: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
 
 
 def _bytes_if_wide_png(path: Path, image: Image.Image) -> bytes | None:
-    """The file's bytes where it is a PNG with 16 bits in several channels (IHDR: byte 24 depth, 25 colour)."""
+    """The file's bytes if it is a PNG with several channels of 16 bits (IHDR: byte 24 depth, 25 colour), else None."""
     if image.format != "PNG":
         return None
     with path.open("rb") as file:

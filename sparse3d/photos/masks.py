@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mask pictures beside photos: where they are looked for and what they mean (white = this pixel counts)."""
+"""Mask pictures that belong to photos: where they are looked for, and what they mean (white: the pixel counts)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sparse3d.photos.files import decode
 from sparse3d.photos.named_files import file_like
 from sparse3d.photos.photo import Photo
 
-# A mask that was shrunk has soft edges: from this grey level on a pixel counts.
+# A mask that was shrunk has soft edges: a pixel counts from this grey level on.
 MASK_LEVEL = 128
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -23,11 +23,11 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 def find_masks(
     root: Path, photos: tuple[Photo, ...], given: Path | None = None
 ) -> tuple[tuple[Photo, ...], tuple[str, ...]]:
-    """The photos with `mask_path` filled in where a mask folder beside them has a file for them, and a note.
+    """The photos with `mask_path` filled in where a mask folder has a file for them, and a note.
 
-    For photos in images_4/ the folders mask_4 and masks_4 come before masks and mask. A mask is called like its photo
-    (NAME.png or NAME.jpg.png) or, where mask folder and photos are equally many and named by numbers, has its number.
-    given: the folder to look in instead, whatever masks the scene has. Raises DataError where it has none for them.
+    For photos in images_4/ the folders masks_4 and mask_4 come before masks and mask. A mask is named like its photo
+    (NAME.png or NAME.jpg.png); a name that is a number may have other leading zeros.
+    given: the folder to look in instead, whatever masks the scene has. Raises DataError if it has none for any photo.
     """
     if given is None and any(photo.mask_path for photo in photos):
         return photos, ()
@@ -42,15 +42,15 @@ def find_masks(
         return masked, (note,)
     if given is not None:
         raise DataError(
-            f"--prior-masks {given}: holds no mask for any of the {len(photos)} photos; a mask is called like its "
+            f"--prior-masks {given}: holds no mask for any of the {len(photos)} photos; a mask is named like its "
             f"photo ({Path(photos[0].name).stem}.png)"
         )
     return photos, ()
 
 
 def read_mask(path: Path, *, upright: bool = False) -> NDArray[np.bool_]:
-    """Mask file -> [H,W], true where the pixel counts: the brightest channel is at least MASK_LEVEL, or, in a picture
-    that is all white beneath an alpha channel, the alpha is."""
+    """Mask file -> [H,W], true where the pixel counts: where the brightest channel and the alpha channel, if there is
+    one, are at least MASK_LEVEL."""
     rgb, alpha = decode(path, upright=upright)
     grey = rgb.max(axis=2)
     if alpha is not None and alpha.min() < MASK_LEVEL:

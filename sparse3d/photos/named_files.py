@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that belong to a photo and are called like it: masks, depth maps, normal maps."""
+"""Files that belong to a photo and are named like it: masks, depth maps, normal maps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 
 def file_like(folder: Path, photo_name: str, suffixes: Sequence[str], other_than: Path | None = None) -> Path | None:
-    """The file in `folder` for a photo: NAME or NAME.jpg with one of the suffixes, in the same folder beneath it or at
-    its top; for names that are numbers also with other leading zeros. None where there is none but `other_than`."""
+    """The file in `folder` that belongs to a photo: NAME or NAME.jpg with one of the suffixes, in the photo's own
+    subfolder or at the top; a name that is a number may have other leading zeros. None if there is none besides
+    `other_than`."""
     relative = Path(photo_name)
     stems = [relative.with_suffix(""), relative, Path(relative.stem), Path(relative.name)]
     if relative.stem.isdigit():

@@ -14,10 +14,10 @@ class Photo:
     """One photo as its source describes it. `camera` is for the file's own pixels (None until structure from motion).
 
     name: unique in the scene, relative path with '/' as separator; photos are sorted by it.
-    split: "train" or "test" where the scene itself says so, "unused" for its further sets (validation), else None.
+    split: "train" or "test" where the scene itself says so, "unused" for its other sets (validation), else None.
     mask_path: separate mask file (white = keep); alpha_is_mask: the photo's own alpha channel is the mask.
-    upright: whether the EXIF orientation is applied before `camera` holds; None: not decided yet (`load` decides by
-    the size that the camera is for).
+    upright: whether `camera` is for the photo with its EXIF orientation applied; None: not decided yet (`load` decides
+    by the size that the camera is for).
     """
 
     name: str

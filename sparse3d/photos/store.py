@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The photos of a scene as tensors: decoded when first asked for, undistorted, resized, and kept as 8-bit pixels inside
+"""The photos of a scene as tensors: decoded when first asked for, undistorted, resized, and kept as 8-bit pixels within
 a memory budget."""
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class _Ready:
 class ImageStore:
     """Photo i as float32 [H,W,3] in 0..1, sRGB, alpha composited over the background; may be used from many threads.
 
-    photos: with cameras for the pixels on disk (distorted, `upright` decided). cameras: pinhole, at the size wanted;
-    their width and height are the size of the pictures given out. A photo is decoded once as long as it stays in the
-    budget of `cache_mb` million bytes; the one longest unused leaves first. The budget holds decoded photos: one photo
-    more than that is in memory while it is being decoded. Raises DataError, naming the file, for a damaged photo.
+    photos: with cameras for the pixels on disk (distorted, `upright` decided). cameras: pinhole; their width and height
+    are the size of the pictures given out. Decoded photos are kept within `cache_mb` million bytes, the least recently
+    used one leaving first; on top of that comes the photo that is being decoded. Raises DataError, naming the file, for
+    a damaged photo.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class ImageStore:
         return self._ready(index).rgb
 
     def mask(self, index: int, factor: int = 1) -> Tensor | None:
-        """float32 [H,W], 1 where the pixel counts in loss and metrics, else 0; None where all do. At a factor as in
-        `at_scale` a pixel counts where at least half of its area does."""
+        """float32 [H,W], 1 where the pixel counts in loss and metrics, else 0; None where all do. With a factor,
+        as in `at_scale`, a pixel counts where at least half of its area does."""
         mask = self._ready(index).mask
         if mask is None:
             return None
@@ -136,8 +136,8 @@ class ImageStore:
         return self._cached_bytes
 
     def prefetch(self, indices: Iterable[int]) -> None:
-        """Decode these photos on a background thread. What comes out does not depend on it; a damaged photo is reported
-        when it is asked for."""
+        """Decode these photos on a background thread. This changes no result; a damaged photo is reported when it is
+        asked for."""
         with self._lock:
             wanted = [i for i in indices if i not in self._cache and i not in self._decoding]
             if wanted and self._worker is None:

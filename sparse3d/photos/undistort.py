@@ -2,8 +2,8 @@
 """From a distorted photo to a pinhole one, once, when it is read.
 
 The pinhole camera has the photo's size and principal point; both focal lengths are multiplied by one factor, the
-smallest with which every pixel lies on the photo, so that no black border can train. So the picture keeps its aspect
-ratio, and a resize to a given size does not depend on the distortion. What a very wide lens sees beyond
+smallest with which every pixel lies on the photo, so that no black border is trained on. Thus the picture keeps its
+aspect ratio, and a resize to a given size does not depend on the distortion. What a very wide lens sees beyond
 MAX_HALF_ANGLE_RAD is cut off: a pinhole picture cannot show it without wasting its pixels on the corners.
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 
-# Half the field of view along the longer side that a fisheye picture is cut to.
+# Half the field of view, along the longer side, that a fisheye picture is cut to.
 MAX_HALF_ANGLE_RAD = math.radians(60.0)
 # Limits of the focal length's factor: beyond the upper one too little of the photo would be left.
 MIN_ZOOM, MAX_ZOOM = 0.25, 2.0
@@ -86,7 +86,7 @@ def undistort(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64
     out = (pixels - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
     if not is_distorted(camera):
         return out
-    # Newton's method; lens models are smooth, a difference quotient is derivative enough.
+    # Newton's method; lens models are smooth, so a difference quotient is as good as the derivative.
     step = 1e-6
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for _ in range(_NEWTON_STEPS):
@@ -123,7 +123,7 @@ def _zoom(optics: Optics) -> float:
         longer = max(camera.width / camera.fx, camera.height / camera.fy)
         low = max(low, longer / (2 * math.tan(MAX_HALF_ANGLE_RAD)))
     high = max(MAX_ZOOM, low)
-    # Where no factor fills the frame, the focal length stays and what is missing is masked out.
+    # If no factor fills the frame, the focal length stays and what is missing is masked out.
     zoom = max(1.0, low)
     if _border_is_valid(camera, low):
         zoom = low
@@ -159,8 +159,8 @@ def remap(
 ) -> NDArray[np.uint8]:
     """Pixels [H,W,C] or [H,W] seen through the maps.
 
-    Cubic, as linear interpolation blurs; linear, which takes a third of the time, where the picture is averaged down to
-    half its size or less afterwards (`shrinks`), so that the blur of half a pixel does not show.
+    Cubic, because linear interpolation blurs. Linear, which takes a third of the time, where the picture is averaged
+    down to half its size or less afterwards (`shrinks`): then the blur of half a pixel does not show.
     """
     how = cv2.INTER_LINEAR if shrinks else cv2.INTER_CUBIC
     out = cv2.remap(pixels, map_x, map_y, how, borderMode=cv2.BORDER_REPLICATE)
@@ -174,7 +174,7 @@ def _padded(values: tuple[float, ...], count: int) -> tuple[float, ...]:
 
 
 def _on_photo(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
-    # A hundredth of a pixel of slack: the outermost samples of an undistorted photo would else fail by rounding.
+    # A hundredth of a pixel of slack, or the outermost samples of an undistorted photo would fail by rounding.
     slack = 0.01
     x, y = pixels[:, 0], pixels[:, 1]
     return (x >= -slack) & (x <= camera.width + slack) & (y >= -slack) & (y <= camera.height + slack)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Still photos from a video: of each of N equal intervals the sharpest frame.
+"""Photos from a video: the sharpest frame of each of N equal intervals.
 
 Sharpness is the variance of the Laplacian of the grey picture (Pech-Pacheco et al. 2000) at a reduced size, where noise
 counts less than motion blur. A phone's rotation tag is honoured.
@@ -40,7 +40,7 @@ def extract_frames(
     """Up to `count` frames of `video` as upright JPEG files in `folder`, in order of time.
 
     A folder that already holds the frames of this video (same size and date, same count) is used again. Raises
-    DataError where the file is no video or holds fewer than 2 frames.
+    DataError if the file is not a video or holds fewer than 2 frames.
     """
     stat = video.stat()
     wanted = {"video": video.name, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "count": count}
@@ -54,7 +54,7 @@ def extract_frames(
             raise DataError(f"{video}: holds {total} frames; a scene needs at least 2 from different places")
         for number, pixels in _sharpest(video, total, min(count, total), progress):
             path = folder / f"frame_{number:06d}.jpg"
-            # Full colour resolution: the video's own compression is the only loss that is visible.
+            # Full colour resolution, so that the video's own compression is the only visible loss.
             options = [
                 cv2.IMWRITE_JPEG_QUALITY,
                 95,
@@ -127,5 +127,5 @@ def _upright_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
     if int(frame.colorspace) == _UNSPECIFIED:
         matrix = "ITU709" if frame.height >= _HD_HEIGHT else "ITU601"
     rgb = frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray().astype(np.uint8, copy=False)
-    # The tag is the angle, against the clock, by which a player turns the picture.
+    # The tag is the angle, counterclockwise, by which a player turns the picture.
     return np.ascontiguousarray(np.rot90(rgb, round((frame.rotation or 0) / 90)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The user's own matches between photos, as a record."""
+"""The record of matches between photos that the user brings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sparse3d.errors import DataError
 
-# How much width/height of the matched picture and the photo may differ.
+# How much the width/height ratios of the matched picture and of the photo may differ.
 _SHAPE_SLACK = 0.02
 
 
@@ -47,7 +47,7 @@ class MatchedPair:
 
 @dataclass(frozen=True)
 class Matches:
-    """All pairs between photos of the scene, and a digest of them for what is kept between runs."""
+    """All pairs between photos of the scene, and a digest of them by which kept results are found again."""
 
     pairs: tuple[MatchedPair, ...]
     digest: str

@@ -15,7 +15,7 @@ from sparse3d.errors import DataError
 class Points:
     """Coloured points in the world: xyz [N,3] float32, rgb [N,3] float32 in 0..1 (sRGB), error_px [N] or None.
 
-    Where they come from depth maps, also normal [N,3] (unit, turned to the camera), radius [N] (half the distance to
+    If they come from depth maps, also normal [N,3] (unit, facing the camera), radius [N] (half the distance to
     the neighbours, world units) and confidence [N] in 0..1; else None.
     """
 

@@ -20,7 +20,8 @@ class Scene:
 
     cameras: pinhole (undistorted), at the size trained on. images: lazy store; `images[i]` float32 [H,W,3] in 0..1,
     `images.mask(i)` float32 [H,W] or None (1 = counts). train, test: indices, disjoint. camera_source: "given",
-    "sfm_train" or "sfm_all". points: initial points, from training photos only, or None. matches: the user's own.
+    "sfm_train" or "sfm_all". points: given ones or those of structure from motion, from training photos only, or None.
+    matches: the user's own.
     """
 
     kind: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The database that COLMAP's mapper reads: features of the photos, matches of pairs, and matches from elsewhere."""
+"""The database that COLMAP's mapper reads: features of the photos, matches of the pairs, and matches from elsewhere."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ Pair = tuple[str, str]
 PairMatches = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _EXHAUSTIVE_MAX = 60
-# Neighbours in the order of the names that each photo of a large set is matched with, and the spacing of the subset
-# that is matched exhaustively to close loops.
+# Next photos, by name, that each photo of a large set is matched with.
 _NEIGHBOURS = 10
 _PAIRS_AT_ONCE = 40
 _PHOTOS_AT_ONCE = 8
-# A keypoint from elsewhere that lies this near to one that is there already is the same one, so that tracks meet.
+# A keypoint from elsewhere that lies this near to an existing one counts as that one, so that tracks meet.
 _SAME_PLACE_PX = 1.0
 
 
 def extract(
     job: dict[str, Any], folder: Path, database: Path, names: Sequence[str], say: Progress, affine: bool
 ) -> None:
-    """SIFT features of the photos `names` into the database. affine: with estimated affine shape and domain-size
-    pooling (Dong and Soatto 2015), twice as many of them."""
+    """Write SIFT features of the photos `names` into the database. affine: with estimated affine shape and domain-size
+    pooling (Dong and Soatto 2015), and twice as many."""
     options = pycolmap.FeatureExtractionOptions()
     options.num_threads = job["threads"]
     options.use_gpu = False
@@ -68,10 +67,10 @@ def extract(
 
 
 def match(job: dict[str, Any], pairs: Sequence[Pair], database: Path, say: Progress, affine: bool) -> None:
-    """Match the pairs and verify each by two-view geometry. affine: what the progress says.
+    """Match the pairs and verify each by two-view geometry. affine: only for the name of the stage in the progress.
 
-    No second search along the epipolar lines (guided matching): on woven mats it turned 21 verified matches of which
-    all were right into 419 of which a third was.
+    No second search along the epipolar lines (guided matching): on a woven mat it turned 21 verified matches, all of
+    them right, into 419 of which a third were right.
     """
     options = pycolmap.FeatureMatchingOptions()
     options.num_threads = job["threads"]
@@ -97,9 +96,9 @@ def _write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
 
 
 def add_matches(job: dict[str, Any], database: Path, found: Mapping[Pair, PairMatches]) -> None:
-    """Add matches from elsewhere to those of their pairs, as far as two-view geometry confirms both together.
+    """Add matches from elsewhere to those of their pairs, and keep what two-view geometry confirms of both together.
 
-    Keypoints are added for them; one that lies within a pixel of another is that other one.
+    Keypoints are added for them, except where there is one within a pixel already.
     """
     pairs = [pair for pair, (xy, _) in found.items() if len(xy)]
     if not pairs:
@@ -125,7 +124,7 @@ def add_matches(job: dict[str, Any], database: Path, found: Mapping[Pair, PairMa
 
 
 class _Keypoints:
-    """The keypoints of a photo [N,2 or more], with a table of their places."""
+    """The keypoints of a photo [N,2 or more], with a grid in which they are found by their place."""
 
     def __init__(self, rows: NDArray[np.float32]) -> None:
         self._rows = rows if rows.ndim == 2 and len(rows) else np.zeros((0, 6), np.float32)
@@ -167,7 +166,7 @@ class _Keypoints:
 
 
 def _one_to_one(matches: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Without matches [M,2] of a keypoint that an earlier row has matched already."""
+    """The matches [M,2] without those of a keypoint that an earlier row has matched already."""
     keep = np.zeros(len(matches), bool)
     seen: tuple[set[int], set[int]] = (set(), set())
     for k, (a, b) in enumerate(matches.tolist()):
@@ -179,7 +178,7 @@ def _one_to_one(matches: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def verified(database: Path, pairs: Sequence[Pair]) -> dict[Pair, PairMatches]:
-    """The verified matches of those of the pairs that have any."""
+    """The verified matches of each pair that has any."""
     out: dict[Pair, PairMatches] = {}
     with pycolmap.Database.open(database) as db:
         number = {image.name: image.image_id for image in db.read_all_images()}
@@ -195,8 +194,8 @@ def verified(database: Path, pairs: Sequence[Pair]) -> dict[Pair, PairMatches]:
 
 
 def pairs_to_match(names: list[str]) -> list[tuple[str, str]]:
-    """All pairs of up to 60 photos. Of more: each with the 10 next ones in the order of the names and with those 16,
-    32, 64, .. further, and all pairs of an even subset of 60, so that a path that comes back is closed."""
+    """All pairs of up to 60 photos. Of more: each photo with the next 10 by name and with those 16, 32, 64, ... further
+    on, and all pairs of an evenly spread subset of 60, so that a path that returns to its start is closed."""
     count = len(names)
     if count <= _EXHAUSTIVE_MAX:
         return list(combinations(names, 2))
@@ -208,7 +207,7 @@ def pairs_to_match(names: list[str]) -> list[tuple[str, str]]:
 
 
 def pair_table(database: Path) -> list[list[Any]]:
-    """[name, name, matches, those that one rigid scene explains] of every pair with any."""
+    """[name, name, matches, matches that one rigid scene explains] of every pair."""
     table = []
     with pycolmap.Database.open(database) as db:
         by_id = {image.image_id: image.name for image in db.read_all_images()}

@@ -104,7 +104,7 @@ def _train_points(
 
 
 def _ideal_camera(camera: pycolmap.Camera, pose: np.ndarray) -> Camera:
-    """Without distortion and with its principal point at 0: for sightings that were freed of both."""
+    """The camera without distortion and with its principal point at 0: for sightings that were freed of both."""
     f = float(camera.params[0])
     return Camera(camera.width, camera.height, f, f, 0.0, 0.0, np.vstack([pose, [0.0, 0.0, 0.0, 1.0]]))
 

@@ -2,8 +2,8 @@
 """Scale-invariant features of a photo, in a form whose comparison is exact.
 
 Descriptors are RootSIFT (Arandjelovic and Zisserman 2012) rounded to whole numbers of norm about 512, kept as float32:
-every partial sum of a dot product is then a whole number below 2^24, so that a matrix product gives the same bits in
-whatever order and with however many threads the BLAS library sums.
+every partial sum of a dot product is then a whole number below 2^24, so that a matrix product gives the same bits
+whatever the order and the number of threads in which the BLAS library sums.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def detect(
     strongest ones are kept. mask: non-zero where keypoints may lie. Edge threshold 16 instead of 10: points that lie on
     an edge are badly placed along it, but the epipolar line of a known pose removes those that moved.
     """
-    # OpenCV 5 ships no type of it.
+    # OpenCV 5 ships no type for it.
     sift = cv2.SIFT_create(count_max, 3, contrast, 16.0, 1.6, True)  # pyright: ignore[reportAttributeAccessIssue]
     keypoints, descriptors = sift.detectAndCompute(grey, mask)
     if len(keypoints) == 0 or descriptors is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cameras alone say about the room they look at: near and far, which cameras share it, random points in it."""
+"""What the cameras alone say about the space they look at: near and far, who shares it, random points in it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.records.points import Points
 
-# Below this angle between two optical axes their crossing says nothing about a distance.
+# Where two optical axes cross at less than this angle, the place of the crossing says nothing about a distance.
 _CROSSING_MIN_DEG = 4.0
-# Cameras side by side: the usual advice for such sets is a base of a tenth of the distance.
+# Cameras side by side: the usual advice for such sets is a baseline of a tenth of the distance.
 _DISTANCE_PER_BASE = 10.0
 _NEAR_OF_FOCUS, _FAR_OF_FOCUS = 0.25, 4.0
 
@@ -68,10 +68,10 @@ def near_far(cameras: Sequence[Camera], points: Points | None = None) -> tuple[f
 def frustum_points(
     cameras: Sequence[Camera], count: int, seed: int, *, near: float | None = None, far: float | None = None
 ) -> Points:
-    """`count` random grey points in the room that the training cameras share, uniform in inverse depth.
+    """`count` random grey points in the space that the training cameras share, uniform in inverse depth.
 
-    A point counts where at least half of the cameras see it, but at least two; where cameras share too little room the
-    demand falls to two cameras, then to one: a slab of one camera's frustum. Raises DataError for no camera.
+    At least half of the cameras, and at least two, must see a point. Where the cameras share too little space for that,
+    two must see it, or in the end one: then the points fill a slab of each frustum. Raises DataError without a camera.
     """
     low, high = near_far(cameras)
     low, high = near if near is not None else low, far if far is not None else high
@@ -122,7 +122,7 @@ def view_pairs(cameras: Sequence[Camera], per_camera: int) -> list[tuple[int, in
     """Pairs (i < j) of cameras that probably see the same things, at most about `per_camera` for each camera.
 
     A pair's score is the share of one frustum (sampled at half, once and twice the focus distance) that the other
-    sees, times a preference for rays that cross at about 10 degrees: narrower ones place points badly, over wider ones
+    sees, times a preference for rays that cross at about 10 degrees: smaller angles place points badly, at larger ones
     descriptors do not match. Every camera keeps its own best pairs. Sorted.
     """
     focus = focus_distance(cameras)

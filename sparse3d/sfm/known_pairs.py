@@ -20,8 +20,9 @@ _CELLS_PER_PX = 4.0
 
 @dataclass(frozen=True)
 class KnownPairs:
-    """Positions count within scene.train. xy: sightings [N,2] of each training photo in pixels of the working cameras.
-    pairs: (i, j), and for each the index pairs [M,2] into xy[i] and xy[j] with their points [M,3] in the world."""
+    """xy: sightings [N,2] in each training photo, in pixels of the working cameras. pairs: (i, j), positions in
+    scene.train. matched: for each pair the index pairs [M,2] into xy[i] and xy[j], and their points [M,3] in the
+    world."""
 
     xy: tuple[NDArray[np.float64], ...]
     pairs: tuple[tuple[int, int], ...]
@@ -30,7 +31,7 @@ class KnownPairs:
 
 def known_pairs(scene: Scene, cameras: Sequence[Camera], options: GuidedOptions) -> KnownPairs:
     """`scene.matches` between training photos, seen by `cameras` (pinhole, one a training photo, any size): a match
-    stays where one point in front of both photos explains it within the band. Empty where the scene has none."""
+    stays if one point in front of both photos explains it within the band. Empty if the scene has none."""
     position = {scene.names[index]: k for k, index in enumerate(scene.train)}
     xy: list[list[NDArray[np.float64]]] = [[] for _ in cameras]
     total = [0] * len(cameras)
@@ -62,7 +63,7 @@ def _gathered(xy: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _through(scene: Scene, k: int, camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pixels of the photo's file at the working camera's; NaN where it does not see them."""
+    """Where the working camera sees pixels of the photo's file; NaN where it does not see them."""
     source = scene.images.photo(scene.train[k]).camera
     assert source is not None, "load_scene gives every photo a camera"
     ray = undistort(source, pixels)

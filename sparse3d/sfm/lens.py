@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which photos were taken with one lens setting, and the focal length that their EXIF data tells."""
+"""Which photos were taken with the same lens setting, and the focal length that their EXIF data states."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0}
 
 @dataclass(frozen=True)
 class Lens:
-    """Photos that share one camera: size in pixels of the working copies and focal length there, 0 where unknown."""
+    """What photos that share one camera have in common: size of the working copies in pixels, and focal length in
+    those pixels, 0 if unknown."""
 
     width: int
     height: int
@@ -30,8 +31,8 @@ class Lens:
 
 @dataclass(frozen=True)
 class ExifLens:
-    """What a photo's EXIF data says: who made the camera, the focal length in mm (0 unknown), and that length over the
-    picture's diagonal (0 unknown)."""
+    """What a photo's EXIF data says: maker and model of the camera, focal length in mm, and focal length over the
+    picture's diagonal (both 0 if unknown)."""
 
     make_model: str
     focal_mm: float
@@ -39,7 +40,8 @@ class ExifLens:
 
 
 def exif_lens(path: Path) -> ExifLens:
-    """From the 35 mm equivalent where it is written, else from the sensor's resolution. Zeros for a photo without."""
+    """What EXIF says; the focal length comes from the 35 mm equivalent if it is there, else from the sensor's
+    resolution."""
     try:
         with Image.open(path) as image:
             exif = image.getexif()
@@ -57,12 +59,12 @@ def exif_lens(path: Path) -> ExifLens:
         # The resolution refers to the pixels of the sensor, which a shrunk photo still states.
         sensor_px = _number(details.get(_PIXELS_X)) or float(max(stored))
         share = focal_px / (sensor_px * math.hypot(*stored) / max(stored)) if sensor_px else 0.0
-    # Anything outside a fisheye and a long tele is a wrong entry.
+    # Anything beyond a fisheye or a long telephoto lens is a wrong entry.
     return ExifLens(make_model, focal_mm, share if 0.2 < share < 20.0 else 0.0)
 
 
 def group_lenses(paths: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> tuple[list[Lens], list[int]]:
-    """Lenses and the lens of each photo. One lens where size, maker, model and focal length agree."""
+    """The lenses, and each photo's number among them: one lens where size, maker, model and focal length agree."""
     lenses: list[Lens] = []
     number: dict[tuple[object, ...], int] = {}
     of_photo = []

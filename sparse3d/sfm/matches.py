@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matches of the user's own (SuperPoint + LightGlue, LoFTR, RoMa and others): a COLMAP database or an npz file.
+"""The user's own matches (by SuperPoint + LightGlue, LoFTR, RoMa and others): a COLMAP database or an npz file.
 
 npz: `names` [P,2] of the photos of each pair, `xy_0` .. `xy_{P-1}` [M,4] float: x and y in the first photo, x and y in
 the second, pixel centres at +0.5; optionally `sizes` [P,4], width and height of the two pictures that were matched,
@@ -27,8 +27,8 @@ _PAIR_BASE = 2147483647
 
 
 def read_matches(path: Path, names: Sequence[str]) -> tuple[Matches, tuple[str, ...]]:
-    """The matches in `path` between photos of these names, and a note. Names that are not exactly the scene's are taken
-    by their last part. Raises DataError with the path where none is between two of these photos."""
+    """The matches in `path` between photos of these names, and a note. A name that is not exactly one of the scene's is
+    looked up by its last part. Raises DataError with the path if no match is between two of these photos."""
     if not path.is_file():
         raise DataError(f"--prior-matches {path}: there is no such file")
     with path.open("rb") as file:
@@ -59,7 +59,7 @@ def read_matches(path: Path, names: Sequence[str]) -> tuple[Matches, tuple[str, 
 
 
 def _lookup(names: Sequence[str]) -> Mapping[str, str]:
-    """Scene names by themselves and by their last part, with and without suffix, where that is one photo's only."""
+    """Scene names by themselves and by their last part, with and without suffix, if only one photo has that."""
     out: dict[str, str] = {}
     for key in (_last, lambda name: PurePosixPath(name).stem):
         counts: dict[str, int] = {}
@@ -130,7 +130,7 @@ def _read_database(path: Path) -> list[MatchedPair]:
                     break
         base.close()
     except sqlite3.Error as error:
-        raise DataError(f"--prior-matches {path}: is no COLMAP database ({error})") from error
+        raise DataError(f"--prior-matches {path}: is not a COLMAP database ({error})") from error
     out = []
     for pair_id, count, columns, data in sorted(rows):
         ids = pair_id // _PAIR_BASE, pair_id % _PAIR_BASE

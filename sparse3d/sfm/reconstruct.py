@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras and points of photos that come without cameras: structure from motion, run in a child process.
 
-It is not bit-stable from machine to machine, so its result is kept in the run (`sfm/result.json` and
-`sfm/points.safetensors`) and used again. What fails is said with numbers: matches of the pairs, photos placed.
+Its bits differ from machine to machine, so its result is kept in the run (`sfm/result.json` and
+`sfm/points.safetensors`) and used again. A failure is reported with numbers: matches of the pairs, photos placed.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ class SfmConfig:
     seed: int = 0
     """Seed of its random samples."""
     cameras: Literal["train", "all"] = "train"
-    """Photos that the cameras are found from: train places the held-out photos afterwards against the frozen model."""
+    """Photos that the cameras are found from; train: held-out ones are placed afterwards against the frozen model."""
     max_side: int = 1600
     """Longer side of the photos on which features are found."""
     fixed_below: int = 6
-    """Focal length and distortion are kept as given (EXIF, else guessed) for fewer photos than this: they drift."""
+    """With fewer photos than this, focal length and distortion stay as given (EXIF, else guessed): they would drift."""
     placed_min: float = 0.6
-    """Share of the training photos that must be placed, and at least two."""
+    """Share of the training photos that must be placed; two in any case."""
     points_min: int = 50
     """Fewer points than this are no reconstruction."""
     angle_min_deg: float = 1.0
     """The median angle under which points are seen must reach this."""
     timeout_s: float = 7200.0
-    """Seconds after which the child process is ended."""
+    """Seconds after which the child process is killed."""
     threads: int = -1
     """Threads of the child process; -1 takes all cores."""
 
 
 @dataclass(frozen=True)
-class PairMatches:
-    """Two photos (names), their matches, and how many of those one rigid scene explains."""
+class PairCounts:
+    """Two photos (names), how many matches they have, and how many of those one rigid scene explains."""
 
     a: str
     b: str
@@ -75,12 +75,13 @@ class PairMatches:
 @dataclass(frozen=True)
 class SfmResult:
     """cameras: by photo name, for the photo's own upright pixels, with distortion; photos that could not be placed are
-    not in it. points: from the training photos only. camera_source: "sfm_train" or "sfm_all". notes: sentences."""
+    left out. points: from the training photos only. camera_source: "sfm_train" or "sfm_all". notes: sentences for the
+    user."""
 
     cameras: dict[str, Camera]
     points: Points
     camera_source: str
-    pairs: tuple[PairMatches, ...]
+    pairs: tuple[PairCounts, ...]
     notes: tuple[str, ...]
 
 
@@ -95,9 +96,9 @@ def reconstruct(
     """Cameras of `photos` and points of those at the positions `train`.
 
     matches: the user's own, used beside those found here.
-    workdir: the run folder; the result is kept in its `sfm` folder and taken from there when photos and settings are
-    the same. Raises DataError, with the matches of the pairs, where fewer than 60 % of the training photos (or fewer
-    than two) can be placed, fewer than 50 points are found, or they are seen under no angle; also where the child
+    workdir: the run folder; the result is kept in its `sfm` folder and taken from there while photos and settings are
+    the same. Raises DataError, with the matches of the pairs, if fewer than 60 % of the training photos (or fewer than
+    two) can be placed, fewer than 50 points are found, or they are seen under too small an angle; also if the child
     process breaks down or takes too long.
     """
     cfg = cfg or SfmConfig()
@@ -127,7 +128,7 @@ def _job(
     folder: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Writes the photos (upright, sRGB, at the working size) and masks, and says what is to be done with them."""
+    """Write the photos (upright, sRGB, at the working size) and masks; returns what the worker is to do with them."""
     (folder / "photos").mkdir()
     training = set(train)
     entries, sizes, any_mask = [], [], False
@@ -170,7 +171,7 @@ def _job(
 def _given_matches(
     photos: Sequence[Photo], sizes: Sequence[tuple[int, int]], matches: Matches | None, folder: Path
 ) -> list[tuple[str, str]]:
-    """Writes the user's matches in pixels of the working photos; returns the pairs of files."""
+    """Write the user's matches in pixels of the working photos; returns the pairs of files."""
     position = {photo.name: k for k, photo in enumerate(photos)}
     own = [photo_info(photo.path).size(photo.upright is not False) for photo in photos]
     pairs, arrays = [], {}
@@ -187,7 +188,7 @@ def _given_matches(
 
 
 def _write(path: Path, pixels: np.ndarray, options: list[int]) -> None:
-    """cv2.imwrite does not take every path of every system; encoding and writing apart does."""
+    """cv2.imwrite cannot handle every path on every system; encoding and writing separately can."""
     done, data = cv2.imencode(path.suffix, np.ascontiguousarray(pixels), options)
     if not done:
         raise DataError(f"{path}: the working copy of a photo could not be encoded")
@@ -199,7 +200,7 @@ def _result(
 ) -> SfmResult:
     """The stored result as records, or the DataError that says why there is none."""
     names = {f"{k:05d}.jpg": photo.name for k, photo in enumerate(photos)}
-    pairs = tuple(PairMatches(names[a], names[b], raw, inliers) for a, b, raw, inliers in found["pairs"])
+    pairs = tuple(PairCounts(names[a], names[b], raw, inliers) for a, b, raw, inliers in found["pairs"])
     trouble = _trouble(found, len(train), cfg)
     if trouble:
         raise DataError(failure_sentence(trouble, [photos[i].name for i in train], pairs))
@@ -224,7 +225,7 @@ def _result(
 
 
 def _trouble(found: dict[str, Any], count: int, cfg: SfmConfig) -> str | None:
-    """Why the model is none to train on, or None."""
+    """Why the model cannot be trained on, or None if it can."""
     placed = found["registered_train"]
     if placed < max(2, math.ceil(cfg.placed_min * count)):
         return f"placed {placed} of {count} training photos"
@@ -238,8 +239,8 @@ def _trouble(found: dict[str, Any], count: int, cfg: SfmConfig) -> str | None:
     return None
 
 
-def failure_sentence(trouble: str, train_names: Sequence[str], pairs: Sequence[PairMatches]) -> str:
-    """The sentence for the user with the matches of the training photos' pairs (the best 28 where there are more)."""
+def failure_sentence(trouble: str, train_names: Sequence[str], pairs: Sequence[PairCounts]) -> str:
+    """The sentence for the user, with a table of the training photos' pairs (the best 28 if there are more)."""
     training = set(train_names)
     mine = [p for p in pairs if p.a in training and p.b in training]
     shown = sorted(mine, key=lambda p: (-p.inliers, -p.matches, p.a, p.b))[:_TABLE_PAIRS_MAX]
@@ -257,7 +258,7 @@ def failure_sentence(trouble: str, train_names: Sequence[str], pairs: Sequence[P
 
 
 def _camera(photo: Photo, entry: dict[str, Any]) -> Camera:
-    """For the photo's own pixels."""
+    """The camera for the photo's own pixels."""
     k1 = entry["k1"][0] if entry["k1"] else 0.0
     camera = Camera(
         entry["width"],
@@ -286,7 +287,7 @@ def _key(photos: Sequence[Photo], train: Sequence[int], cfg: SfmConfig, matches:
 
 
 def _stored(store: Path, key: str) -> dict[str, Any] | None:
-    """The kept result for this key, or None; a damaged file counts as none, for it can be made again."""
+    """The kept result for this key, or None; a damaged file counts as none, since it can be made again."""
     try:
         found = json.loads((store / "result.json").read_text(encoding="utf-8"))
         if found.get("key") != key:

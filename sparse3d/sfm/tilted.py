@@ -2,8 +2,8 @@
 """Features of a photo as seen from other directions: matches between photos taken 60 to 100 degrees apart.
 
 After ASIFT (Morel and Yu 2009): what a camera sees of a small patch from the side is nearly an affine picture of it,
-and of that all but the direction and the strength of the foreshortening ("tilt") is what SIFT ignores anyhow. So each
-photo is foreshortened in a fan of directions, features are found in each of these pictures, and all are compared.
+and all of that but the direction and strength of the foreshortening ("tilt") is what SIFT ignores anyway. So each photo
+is foreshortened in a fan of directions, features are found in each of these pictures, and all are compared.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _DIRECTION_STEP_DEG = 72.0
 # Blur before an axis is shortened, over sqrt(tilt^2 - 1): 0.8 pixels is what a photo has by itself.
 _BLUR = 0.8
 _CONTRAST = 0.01
-# Rows compared in one go: the table of products then fits a processor's cache better than memory.
+# Rows compared at once: few enough that the table of products stays in the processor's cache.
 _CHUNK = 512
 _RATIO = 0.82
-# One corner is found in many of the tilted pictures: so many candidates at the best one's place are looked past.
+# One corner is found in many of the tilted pictures, so this many of the best candidates are looked through for one at
+# another place.
 _LOOK_PAST = 12
 _SAME_PLACE_PX = 4.0
 
@@ -139,11 +140,11 @@ def match_tilted(a: TiltedFeatures, b: TiltedFeatures) -> tuple[NDArray[np.float
 def on_planes(
     xy_a: NDArray[np.float64], xy_b: NDArray[np.float64], *, error_px: float, count_min: int, more_min: int
 ) -> NDArray[np.bool_]:
-    """Which matches [M] lie on one of a few planes seen by both photos: homographies, the one of most matches first (at
-    least `count_min`, else none is kept), then further ones of at least `more_min` of what is left.
+    """Which matches [M] lie on one of a few planes seen by both photos: homographies, first the one with most matches
+    (at least `count_min`, or none is kept), then others with at least `more_min` of what is left.
 
-    A fundamental matrix asks each match for one number only: on a woven mat, where wrong matches lie in rows, it keeps
-    more wrong ones than right ones (measured). A homography asks for two.
+    A fundamental matrix constrains a match in one direction only: on a woven mat, where wrong matches lie in rows, it
+    keeps more wrong ones than right ones (measured). A homography constrains both directions.
     """
     keep = np.zeros(len(xy_a), bool)
     least = count_min

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matches of many pairs joined to tracks, each track to one point in space, all with whole-array arithmetic.
+"""Matches of many pairs joined to tracks, and a point in space for each track, all with whole-array arithmetic.
 
 A track that joins two different points (one wrong match is enough) is not thrown away: the point of every match in it
-is a hypothesis, the one that most photos agree with wins, and what it leaves over is tried again.
+is a hypothesis, the one that most photos agree with wins, and what is left over is tried again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sparse3d.camera import Camera
 
-# Hypotheses tried in one component; those with the widest rays come first.
+# Hypotheses tried in one component; those whose rays cross at the widest angle come first.
 _HYPOTHESES_MAX = 48
 # Rounds in which a component may give one more point.
 _ROUNDS = 3
@@ -172,7 +172,7 @@ class _Support:
 
 
 def _hypotheses(keypoints: int, edges: Edges) -> _Hypotheses:
-    """The two-view points of each component, those with the widest rays first, at most _HYPOTHESES_MAX of them."""
+    """The two-view points of each component, at most _HYPOTHESES_MAX, those seen under the widest angle first."""
     label = components(keypoints, edges.keypoints[:, 0], edges.keypoints[:, 1])
     members = np.unique(edges.keypoints)
     members = members[np.argsort(label[members], kind="stable")]
@@ -224,8 +224,8 @@ def _concatenated(parts: Sequence[Observations]) -> Observations:
 def refine(
     points: NDArray[np.float64], seen: Observations, cameras: CameraArrays, steps: int = 6
 ) -> NDArray[np.float64]:
-    """Gauss-Newton on the squared reprojection error of every point, cameras fixed; damped by a thousandth of the
-    diagonal, a step that does not lower the error is not taken."""
+    """Gauss-Newton on the squared reprojection error of every point, cameras fixed, damped by a thousandth of the
+    diagonal; a step that does not lower a point's error is not taken."""
     points = points.copy()
     count = len(points)
 
@@ -262,7 +262,7 @@ def refine(
 
 
 def widest_angle_deg(points: NDArray[np.float64], seen: Observations, cameras: CameraArrays) -> NDArray[np.float64]:
-    """[T] angle between the ray that is farthest from the point's mean ray and the ray farthest from that one."""
+    """[T] angle in degrees between the ray that is farthest from the point's mean ray and the ray farthest from it."""
     ray = points[seen.point] - cameras.position[seen.view]
     ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-300)
     count = len(points)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Initial points from photos with known poses, from the TRAINING photos only.
+"""Points triangulated from photos with known poses, from the TRAINING photos only.
 
 Features of the undistorted photos are matched along the epipolar lines of the known poses, joined to tracks (with the
-user's own matches, where there are any), and every track's point is refined on its reprojection error. The result is
-the same bits for the same photos and poses.
+user's own matches, if there are any), and every track's point is refined on its reprojection error. The same photos and
+poses give the same bits.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TriangulateConfig:
     contrast: float = 0.01
     """OpenCV's SIFT contrast threshold."""
     few_max_side: int = 1600
-    """As max_side, for 12 photos or fewer: the pairs are few, so each may take longer and give more."""
+    """As max_side, for 12 photos or fewer: there are few pairs, so each may take longer and give more."""
     few_features_max: int = 16384
     """As features_max, for 12 photos or fewer."""
     few_contrast: float = 0.005
@@ -58,14 +58,14 @@ class TriangulateConfig:
     band_px: float = 2.0
     """Distance from the epipolar line within which candidates lie."""
     ratio: float = 0.85
-    """Largest quotient of the distances to the best and the second best candidate in the band. Of the points that 0.9
-    adds to 0.85 on 4 photos of a real scene more than half lie off its surfaces (measured)."""
+    """Largest quotient of the distances to the best and the second-best candidate in the band. Of the points that 0.9
+    adds to those of 0.85 on 4 photos of a real scene, more than half lie off its surfaces (measured)."""
     error_max_px: float = 1.5
     """Reprojection error of any sighting of a kept point."""
     angle_min: float = 1.5
     """Smallest angle between the widest rays of a point; half of it for cameras side by side."""
     threads: int = 2
-    """Photos and pairs in work at once; the result does not depend on it."""
+    """Photos and pairs worked on at once; the result does not depend on it."""
 
 
 def triangulate_points(
@@ -74,11 +74,11 @@ def triangulate_points(
     workdir: Path | None = None,
     progress: Progress | None = None,
 ) -> Points | None:
-    """Points seen by at least two training photos of `scene`, coloured from them; None where nothing can be placed
-    (fewer than two training photos, or no match that holds).
+    """Points seen by at least two training photos of `scene`, coloured from them; None if nothing can be placed (fewer
+    than two training photos, or no match that holds).
 
-    workdir: where the result is kept and found again (`points.safetensors`) as long as photos, poses and settings are
-    the same. progress(stage, fraction) is told where the work is.
+    workdir: where the result is kept (`points.safetensors`) and found again while photos, poses and settings are the
+    same. progress(stage, fraction) is told how far the work has come.
     """
     cfg = cfg or TriangulateConfig()
     if len(scene.train) < 2:
@@ -202,7 +202,7 @@ def _drop(
 
 
 def _angle_min(cameras: Sequence[Camera], cfg: TriangulateConfig) -> float:
-    """Side by side, photos see everything under small angles: half the demand then."""
+    """In degrees. Photos taken side by side see everything under small angles, so half of the usual will do."""
     axis = np.stack([c.cam_from_world[2, :3] for c in cameras])
     widest = np.degrees(np.arccos(np.clip(np.einsum("ik,jk->ij", axis, axis).min(), -1.0, 1.0)))
     return cfg.angle_min if widest > 20.0 else 0.5 * cfg.angle_min
@@ -302,7 +302,7 @@ def _key(scene: Scene, cfg: TriangulateConfig) -> str:
 
 
 def _load(path: Path, key: str) -> Points | None:
-    """The kept points, or None where there are none for this key (a damaged file counts as none: it is made again)."""
+    """The kept points, or None if there are none for this key (a damaged file counts as none: it is made again)."""
     if not path.is_file():
         return None
     try:

@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 from sparse3d.camera import Camera
 from sparse3d.sfm.features import DESCRIPTOR_NORM, Features
 
-# Points of one view that are compared in one go; enough for an efficient matrix product, few enough that their
-# epipolar lines cover a narrow strip of the other view.
+# Points of one view that are compared at once: enough for an efficient matrix product, few enough that their epipolar
+# lines cover a narrow strip of the other view.
 _CHUNK = 80
-# A second candidate nearer than this to the best one, in multiples of the keypoint's size, is the same corner again.
+# A second candidate nearer to the best one than this, in multiples of the keypoint's size, is the same corner again.
 _SAME_PLACE = 0.75
-# So many such candidates are looked past.
+# At most this many such candidates are skipped.
 _SAME_PLACE_MAX = 4
 
 
 @dataclass(frozen=True)
 class GuidedOptions:
-    """What counts as a match. band_px: distance from the epipolar line; ratio: largest quotient of the distance to the
-    best candidate and to the second best inside the band; distance_max: RootSIFT distance, 0 equal, 1.41 orthogonal."""
+    """What counts as a match. band_px: distance from the epipolar line; ratio: largest quotient of the descriptor
+    distances to the best and the second-best candidate in the band; distance_max: RootSIFT distance, 0 equal, 1.41
+    orthogonal. Of a triangulated match: angle_min_deg between its rays, size_ratio_max between the keypoints' sizes,
+    turn_max_deg between their directions."""
 
     band_px: float = 2.0
     ratio: float = 0.85
@@ -207,7 +209,7 @@ def explained(
     xy_a: NDArray[np.float64], xy_b: NDArray[np.float64], camera_a: Camera, camera_b: Camera, options: GuidedOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """World points [M,3] of matches xy_a, xy_b [M,2], and which of the matches they explain: the point lies in front of
-    both views, falls within the band in both, and is seen under a wide enough angle (else it is at the origin)."""
+    both views, falls within the band in both, and is seen under a wide enough angle (else it is put at the origin)."""
     points, angle = midpoints(xy_a, xy_b, camera_a, camera_b)
     ok = np.isfinite(points).all(axis=1) & (angle >= options.angle_min_deg)
     points = np.where(ok[:, None], points, 0.0)

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from sparse3d.sfm.database import Pair, PairMatches, Progress, extract, match, verified
 from sparse3d.sfm.tilted import TiltedFeatures, match_tilted, on_planes, tilted_features
 
-# A pair with fewer verified matches than this is weak, in the eyes of each search; tilted pictures give more.
+# A pair with fewer verified matches than this is searched for more; tilted pictures give more than affine features.
 WEAK = {"affine": 100, "tilted": 300}
-# Which pairs have anything in common is looked up on small pictures; only those are then compared at full effort. Wrong
-# pairs have up to 17 matches on one plane there, right ones 27 and more (45 pairs of three scenes).
+# Small pictures show which pairs have anything in common; only those are then compared at full effort. There, pairs
+# without have up to 17 matches on one plane, pairs with at least 27 (45 pairs of three scenes).
 _SMALL_SIDE, _SMALL_COUNT, _SMALL_TILT = 320, 6000, 4.0
 _LARGE_SIDE, _LARGE_COUNT, _LARGE_TILT = 800, 16000, 4.0 * 2**0.5
 _ON_PLANE_MIN, _MORE_MIN = 20, 15
@@ -31,13 +31,13 @@ _ERROR_PX = 4.0
 
 
 def weak_pairs(table: Sequence[Sequence[Any]], mapped: Sequence[str], below: int) -> list[Pair]:
-    """Those of the pairs [name, name, matches, verified] with fewer verified than `below` and a photo to map."""
+    """The pairs among [name, name, matches, verified] with fewer verified than `below` and a photo to be mapped."""
     wanted = set(mapped)
     return [(a, b) for a, b, _, inliers in table if inliers < below and (a in wanted or b in wanted)]
 
 
 def affine_matches(job: dict[str, Any], folder: Path, pairs: Sequence[Pair], say: Progress) -> dict[Pair, PairMatches]:
-    """Verified matches of affine-adapted features (see sfm.database.extract), searched twice."""
+    """Verified matches of affine-adapted features (see sfm.database.extract)."""
     database = folder / "affine.db"
     database.unlink(missing_ok=True)
     extract(job, folder, database, sorted({name for pair in pairs for name in pair}), say, affine=True)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Structure from motion in a process of its own: `python -m sparse3d.sfm.worker job.json`.
 
-A process of its own because the mapper is native code that may abort, run long or be killed, and none of that may take
-the caller with it. It ends by itself when the caller's end of its standard input closes, so it never outlives the
-caller. It speaks in JSON lines on standard output (`{"stage": .., "fraction": ..}`); the result is a file.
+It has a process of its own because the mapper is native code that may abort, run for long or be killed, and none of
+that may take the caller with it. It ends when the caller's end of its standard input closes, so it never outlives the
+caller. Its progress is JSON lines on standard output (`{"stage": .., "fraction": ..}`); the result is a file.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from sparse3d.sfm.describe import describe
 from sparse3d.sfm.weak import WEAK, affine_matches, tilted_matches, weak_pairs
 
 _FEW_PHOTOS = 12
-# Focal lengths tried for fewer than 6 photos without EXIF, over the longer side: phones' wide lens to a short tele.
+# Focal lengths tried for fewer than 6 photos without EXIF, over the longer side: from a phone's wide lens to a short
+# telephoto.
 _FOCAL_TRIALS = (1.2, 0.8, 1.0, 1.5, 2.0)
-# How much better the photos must fit for a focal length that fewer than 6 of them were allowed to choose.
+# How much better fewer than 6 photos must fit for the focal length that they chose themselves to be taken.
 _REFINED_GAIN = 1.15
 
 
@@ -42,7 +43,7 @@ def main(job_path: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    # os.read, not sys.stdin: the interpreter aborts when it ends while a thread holds the lock of that.
+    # os.read, not sys.stdin: the interpreter aborts if it exits while a thread holds the lock of sys.stdin.
     while os.read(0, 1):
         pass
     os._exit(9)
@@ -54,8 +55,8 @@ def _say(stage: str, fraction: float) -> None:
 
 
 def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """One pass with plain features and the user's own matches; where that does not place every photo of a small set,
-    further passes on the pairs with few matches, and the best of them counts."""
+    """One pass with plain features and the user's own matches. If that does not place every photo of a small set,
+    further passes look for more matches of the pairs that have few, and the best pass counts."""
     names = [photo["file"] for photo in job["photos"]]
     mapped = [p["file"] for p in job["photos"] if p["train"] or job["cameras"] == "all"]
     database = folder / "photos.db"
@@ -83,7 +84,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _solve(
     job: dict[str, Any], folder: Path, database: Path, mapped: list[str], kind: str, before: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """What the mapper makes of the database, or `before` where that was better; the pairs are always the newest."""
+    """What the mapper makes of the database, or `before` if that was better; the pairs are always the newest."""
     pairs = pair_table(database)
     found = describe(job, folder, database, _map_best_focal(job, folder, database, mapped, kind), pairs)
     found["features"] = kind

@@ -214,7 +214,7 @@ def test_files_that_hold_no_matches(tmp_path: Path) -> None:
 def test_damaged_databases(tmp_path: Path) -> None:
     path = tmp_path / "m.db"
     path.write_bytes(b"SQLite format 3\0 and then nothing")
-    with pytest.raises(DataError, match="is no COLMAP database"):
+    with pytest.raises(DataError, match="is not a COLMAP database"):
         read_matches(path, ["a.png", "b.png"])
     keypoints = [("a.png", np.ones((4, 2))), ("b.png", np.ones((4, 2)))]
     write_database(path, (8, 8), keypoints, {(0, 1): [[0, 9]]}, "matches")

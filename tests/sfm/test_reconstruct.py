@@ -22,7 +22,7 @@ from sparse3d.errors import DataError
 from sparse3d.photos.files import list_photos
 from sparse3d.photos.photo import Photo
 from sparse3d.sfm.lens import exif_lens, group_lenses
-from sparse3d.sfm.reconstruct import PairMatches, SfmConfig, failure_sentence, reconstruct
+from sparse3d.sfm.reconstruct import PairCounts, SfmConfig, failure_sentence, reconstruct
 from sparse3d.sfm.worker import pairs_to_match
 from tests.depth.plane_scene import cameras_on_arc, photograph, texture
 
@@ -213,7 +213,7 @@ def test_large_sets_match_neighbours_and_close_loops() -> None:
 
 def test_failure_shows_the_best_pairs_of_the_training_photos_only() -> None:
     names = [f"p{k}" for k in range(10)]
-    pairs = [PairMatches(a, b, 50, k) for k, (a, b) in enumerate((a, b) for a in names for b in names if a < b)]
+    pairs = [PairCounts(a, b, 50, k) for k, (a, b) in enumerate((a, b) for a in names for b in names if a < b)]
     said = failure_sentence("placed 1 of 9 training photos", names[:9], pairs)
     assert "and 8 pairs with fewer" in said
     assert "p9" not in said
