@@ -18,8 +18,8 @@ class DepthMap:
 
     depth [H,W] float32: z in the camera's frame, world units; 0 where unknown.
     confidence [H,W] float32 in 0..1: 0 where unknown; what other photos confirmed is near 1, what was filled in is low.
-    normal [H,W,3] float32: unit normals in the camera's frame, turned to the camera; zero where unknown.
-    metric: depth is in world units; else inverse depth is right up to a scale above 0 and a shift.
+    normal [H,W,3] float32: unit normals in the camera's frame, facing the camera; zero where unknown.
+    metric: depth is in world units; otherwise inverse depth is right up to a scale above 0 and a shift.
     """
 
     camera: Camera

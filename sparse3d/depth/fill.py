@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values for pixels that have none, from those that have, without crossing the edges of the photo."""
+"""Values for pixels that have none, from those that have one, without crossing edges in the photo."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def fill_edge_aware(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Smooth `values` [H,W] by `weight` [H,W] (0: unknown) along the photo's surfaces.
 
-    The weighted least squares of Farbman et al. (2008), solved by turns along rows and columns (fast global smoother,
+    The weighted least squares of Farbman et al. (2008), solved in turns along rows and columns (fast global smoother,
     Min et al. 2014, algorithm 1), of values * weight and of weight; their quotient is the result. reach_px: how far a
-    value is carried over an even surface; edge: the step of colour, in bytes, that stops it to 1/e.
-    Returns the values [H,W] and how much weight arrived [H,W] (0: no value reached the pixel, which then is 0).
+    value is carried over an even surface; edge: the step in colour, 0 to 255, that damps it to 1/e.
+    Returns the values [H,W] and how much weight arrived [H,W] (0: no value reached the pixel, whose value is 0 then).
     """
     guide = rgb.astype(np.float32)
     across = [np.exp(-np.abs(np.diff(guide, axis=axis)).max(axis=2) / edge) for axis in (1, 0)]

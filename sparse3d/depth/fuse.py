@@ -14,7 +14,7 @@ from sparse3d.depth.depth_map import DepthMap
 from sparse3d.depth.maps import FILLED_CONFIDENCE
 from sparse3d.records.points import Points
 
-# Two depths of one point, seen from two photos, differ by at most this share.
+# Depths of one point in two photos differ by at most this share.
 _SAME_DEPTH = 0.015
 
 
@@ -23,20 +23,20 @@ class FuseConfig:
     """How dense the points are."""
 
     spacing_px: float = 2.0
-    """Distance of the pixels that points are taken from."""
+    """Distance between the pixels that points are taken from."""
     count: int = 80_000
-    """Points at most, about: where there would be more, the pixels stand farther apart."""
+    """About the most points: if there would be more, the pixels stand farther apart."""
     filled_step: int = 4
-    """Points where nothing was matched stand so many times farther apart (0: none there)."""
+    """Where nothing was matched, points stand this many times farther apart (0: there are none)."""
 
 
 def fuse(
     maps: Mapping[int, DepthMap], photos: Mapping[int, NDArray[np.uint8]], cfg: FuseConfig | None = None
 ) -> Points:
-    """Points of all maps, each surface once; photos: [H,W,3] bytes at the maps' sizes.
+    """Points of all maps, with each surface once; photos: [H,W,3] bytes at the maps' sizes.
 
-    A point's radius is half the distance to its neighbours on the pixels' grid, at its depth. Filled-in points that lie
-    in front of what another photo is sure of are left out. The same input gives the same points in the same order.
+    A point's radius is half the distance to its neighbours on the pixels' grid, at its depth. Filled-in points in front
+    of what another photo is sure of are left out. The same input gives the same points in the same order.
     """
     cfg = cfg or FuseConfig()
     sure = {index: found.confidence > FILLED_CONFIDENCE for index, found in maps.items()}
@@ -72,14 +72,14 @@ class _Part:
 
 
 def _step(sure: Mapping[int, NDArray[np.bool_]], count: int) -> float:
-    """Distance of the pixels for `count` points, as if every surface were seen by half of the photos."""
+    """Distance between the pixels that gives `count` points, as if every surface were seen by half of the photos."""
     pixels = sum(float(mask.sum()) for mask in sure.values())
     shared = max(1.0, 0.5 * len(sure))
     return max(1.0, float(np.sqrt(pixels / shared / max(count, 1))))
 
 
 def _part(found: DepthMap, rgb: NDArray[np.uint8], stride: float, wanted: NDArray[np.bool_]) -> _Part:
-    """The wanted pixels of a grid, in the world."""
+    """Those pixels of a grid that are wanted, as points in the world."""
     camera, (height, width) = found.camera, found.depth.shape
     rows = ((np.arange(int(height / stride)) + 0.5) * stride).astype(np.int64)
     columns = ((np.arange(int(width / stride)) + 0.5) * stride).astype(np.int64)

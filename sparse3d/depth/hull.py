@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The visual hull: the room that an object's masks leave to it. It says what cannot be part of the object."""
+"""The visual hull: the space that an object's masks leave to it. It tells what cannot be part of the object."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sparse3d.splats import Splats
 
 # Masks are widened by this share of the photo's longer side (at least a pixel): their edges are not exact.
 _WIDEN = 0.003
-# From so many masks on, one may be wrong: a point counts as inside where all but one of them hold it.
+# From this many masks on, one may be wrong: a point counts as inside if all of them but one hold it.
 _FORGIVE_FROM = 3
 # A mask of an object leaves out most of the photo's border; one that leaves out the photographer's car does not.
 _BORDER_MAX = 0.5
@@ -27,7 +27,8 @@ _BORDER_MAX = 0.5
 
 @dataclass(frozen=True)
 class Silhouette:
-    """One photo's mask [H,W] at `camera`'s size, true where the object is or may be; `seen`: the mask as given."""
+    """One photo's mask [H,W] at `camera`'s size, true where the object is or may be; seen: the mask as given; index: of
+    the photo in the scene."""
 
     camera: Camera
     mask: NDArray[np.bool_]
@@ -35,8 +36,8 @@ class Silhouette:
     index: int = 0
 
     def holds(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """[N] whether each world point [N,3] lies in the mask, or may: off a picture that cuts the object off, all in
-        front of the camera may be it."""
+        """[N] whether each world point [N,3] lies in the mask, or may: beyond the edge of a picture that cuts off the
+        object, everything in front of the camera may be part of it."""
         xy, z = self.camera.project(points)
         column, row = np.floor(xy).T
         inside = (column >= 0) & (column < self.camera.width) & (row >= 0) & (row < self.camera.height)
@@ -47,14 +48,15 @@ class Silhouette:
 
 @dataclass(frozen=True)
 class Hull:
-    """The points of space that all silhouettes hold but at most `forgiven`: one where there are 3 or more (any n-1 of
-    n, GaussianObject, Yang et al. 2024), none where there are 2."""
+    """The points in space that all silhouettes hold, except for at most `forgiven` of them: one of 3 or more (any n-1
+    of n, GaussianObject, Yang et al. 2024), none of 2."""
 
     silhouettes: tuple[Silhouette, ...]
     forgiven: int
 
     def contains(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """[N] bool for world points [N,3], exactly by the masks, no grid. Points that are not finite are outside."""
+        """[N] bool for world points [N,3], from the masks themselves, not from a grid. Points that are not finite are
+        outside."""
         finite = np.asarray(np.isfinite(points).all(axis=1))
         points = np.where(finite[:, None], points, 0.0)
         missing = np.zeros(len(points), np.int64)
@@ -66,10 +68,10 @@ class Hull:
 def visual_hull(
     cameras: Sequence[Camera], masks: Sequence[NDArray[np.bool_] | None], *, indices: Sequence[int] | None = None
 ) -> Hull | None:
-    """The hull of masks [H,W] (true: the object), each at its camera's size or another of the same shape.
+    """The hull of masks [H,W] (true: the object), each at its camera's size or another one of the same shape.
 
-    None stands for a photo without a mask. None is returned where fewer than 2 masks are of an object: those that are
-    empty or hold half of the photo's border or more are not. indices: the photos' numbers in the scene.
+    A mask of None stands for a photo without one. Returns None if fewer than 2 masks are of an object; one that is
+    empty or covers half of the photo's border or more is not. indices: the photos' numbers in the scene.
     """
     found = []
     for position, (camera, mask) in enumerate(zip(cameras, masks, strict=True)):
@@ -87,13 +89,13 @@ def visual_hull(
 
 
 def scene_hull(scene: Scene) -> Hull | None:
-    """The hull of the training photos' masks, else of their alpha channels; None where neither shows an object."""
+    """The hull of the training photos' masks, else of their alpha channels; None if neither shows an object."""
     masks = [photo_mask(scene, index) for index in scene.train]
     return visual_hull([scene.cameras[i] for i in scene.train], masks, indices=scene.train)
 
 
 def photo_mask(scene: Scene, index: int) -> NDArray[np.bool_] | None:
-    """[H,W], true where the photo's mask, else its alpha channel, shows something; None where it has neither."""
+    """[H,W], true where the photo's mask, else its alpha channel, shows something; None if it has neither."""
     mask = scene.images.mask(index)
     if mask is None:
         mask = scene.images.alpha(index)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From matches to depth maps: what is sure, what is filled in, and how sure it is."""
+"""From matches to depth maps: which depth is sure, what is filled in, and with how much confidence."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sparse3d.depth.depth_map import DepthMap
 from sparse3d.depth.fill import fill_edge_aware
 from sparse3d.depth.matched import Matched, sure_pixels
 
-# A filled pixel's confidence at most: far below that of a matched one.
+# The highest confidence of a filled pixel: far below that of a matched one.
 FILLED_CONFIDENCE = 0.1
 
 
 def depth_maps(matches: Mapping[int, Matched]) -> dict[int, DepthMap]:
     """A depth map for each matched photo. Matched pixels that other photos confirm have a confidence from 0.3 to 1;
-    the others are filled along the photo's surfaces, with a confidence of at most 0.1."""
+    the others are filled in along the photo's surfaces, with a confidence of at most 0.1."""
     return {index: _depth_map(found) for index, found in matches.items()}
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth of every pixel of every training photo, coarse to fine, from the training photos alone.
+"""A depth for every pixel of every training photo, coarse to fine, from the training photos alone.
 
 A plane sweep with semi-global aggregation at a small size gives a first depth everywhere; PatchMatch over slanted
-planes refines it size by size; then every photo is matched once more, with the others' depth in the cost.
+planes refines it from size to size; then every photo is matched once more, with the others' depth in the cost.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Patches:
-    """spacing: distance of a patch's samples in pixels; rounds: of PatchMatch with them."""
+    """spacing: pixels between a patch's samples; rounds: of PatchMatch with such patches."""
 
     spacing: int
     rounds: int
@@ -42,35 +42,35 @@ class MatchConfig:
     sweep_side: int = 260
     """Longer side at which planes are swept."""
     step_px: float = 0.75
-    """Largest displacement between two planes of the sweep."""
+    """Largest displacement from one plane of the sweep to the next."""
     planes_max: int = 256
-    """Planes of the sweep at most."""
+    """Most planes in a sweep."""
     sources: int = 6
-    """Other photos each photo is matched with."""
+    """Other photos that each photo is matched with."""
     coarse: Patches = Patches(spacing=2, rounds=3)
     """At all sizes but the finest."""
     finest: tuple[Patches, ...] = (Patches(spacing=1, rounds=3), Patches(spacing=2, rounds=2))
-    """At the finest each is matched to the end, and the first that is sure of a pixel gives its match. Narrow patches
-    place edges; wide ones find what has little texture or is seen from far apart."""
+    """At the finest size, each of these in turn is matched to the end, and a pixel's match is taken from the first that
+    is sure of it. Narrow patches place edges; wide ones find what has little texture or is seen from far apart."""
     census_share: float = 0.5
     """Share of the census in the cost; the rest is ZNCC."""
     geometric_weight: float = 0.15
     """Cost of a pixel of disagreement with another photo's depth in the last round."""
     agree_px: float = 1.0
-    """Largest distance of a pixel from where another photo's depth puts it, for the two to agree."""
+    """Two photos agree on a pixel if the other one's depth puts it at most this far away from itself,"""
     agree_relative: float = 0.01
-    """And the largest relative difference of the two depths."""
+    """and the two depths differ by at most this share."""
     seed: int = 0
-    """Of the random perturbations."""
+    """Seed of the random perturbations."""
 
 
 def match_photos(
-    scene: Scene, sparse: Points | None, cfg: MatchConfig | None = None, progress: Progress | None = None
+    scene: Scene, points: Points | None, cfg: MatchConfig | None = None, progress: Progress | None = None
 ) -> dict[int, Matched]:
-    """Matches of the training photos by scene index; {} where fewer than two photos see the same things.
+    """Matches of the training photos by scene index; {} if no two of them see the same things.
 
-    sparse: triangulated points, for the range of depths; without them it comes from the cameras. The same input gives
-    the same bits on any number of threads. progress(stage, fraction) is told where the work is.
+    points: triangulated ones, for the range of depths; without them it comes from the cameras. The same input gives the
+    same bits on any number of threads. progress(stage, fraction) is told how far the work has come.
     """
     cfg = cfg or MatchConfig()
     tell = progress or (lambda stage, fraction: None)
@@ -87,7 +87,7 @@ def match_photos(
     rgb = [store.rgb8(k) for k in range(len(cameras))]
     store.close()
     pyramids = [_pyramid(camera, pixels, cfg.sweep_side) for camera, pixels in zip(cameras, rgb, strict=True)]
-    near, far = near_far(cameras, sparse)
+    near, far = near_far(cameras, points)
     span = DepthRange(1.0 / far, 1.0 / near)
     starts = []
     done, stages = 0, len(cameras) * (1 + 2 * len(cfg.finest))
@@ -158,8 +158,8 @@ def _working(camera: Camera, max_side: int) -> Camera:
 
 
 def _best_views(sources: int) -> int:
-    """A third of the sources: few photos far apart seldom see a pixel all at once, and one good match tells its depth.
-    (Half, as ICO-GS takes, costs 0.9 dB on held-out photos of a draw of 4 wide-baseline photos.)"""
+    """A third of the sources: a few photos far apart seldom all see a pixel, and one good match tells its depth. (Half,
+    as in ICO-GS, costs 0.9 dB on held-out photos of a draw of 4 wide-baseline photos.)"""
     return max(1, round(sources / 3))
 
 
@@ -179,7 +179,7 @@ def _pyramid(camera: Camera, rgb: NDArray[np.uint8], sweep_side: int) -> list[Mv
 def _coarse_to_fine(
     pyramids: Sequence[list[MvsImage]], k: int, near_by: list[int], span: DepthRange, cfg: MatchConfig
 ) -> Planes:
-    """Planes at the finest size to start from: swept at the coarsest, refined at all but the finest."""
+    """Planes at the finest size to begin with: swept at the coarsest size, refined at all sizes but the finest."""
     levels = pyramids[k]
     if not near_by:
         return np.zeros((*levels[0].grey.shape, 4), np.float32)
@@ -197,7 +197,7 @@ def _coarse_to_fine(
 
 
 def _plane_count(camera: Camera, others: Sequence[Camera], span: DepthRange, cfg: MatchConfig) -> int:
-    """So many planes that no pixel of another photo is displaced by more than `step_px` from one to the next."""
+    """Enough planes that from one to the next no pixel moves by more than `step_px` in another photo."""
     u, v = np.meshgrid(np.linspace(0, camera.width, 5), np.linspace(0, camera.height, 5))
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], axis=-1).reshape(-1, 3)
     back = camera.world_from_cam
@@ -211,7 +211,7 @@ def _plane_count(camera: Camera, others: Sequence[Camera], span: DepthRange, cfg
 
 
 def _enlarged(planes: Planes, camera: Camera) -> Planes:
-    """Planes at a finer size: each pixel continues the plane of the coarse pixel it lies in."""
+    """Planes at a finer size: each pixel continues the plane of the coarse pixel that it lies in."""
     h, w = planes.shape[:2]
     sx, sy = w / camera.width, h / camera.height
     x, y = (np.arange(camera.width) + 0.5) * sx, (np.arange(camera.height) + 0.5) * sy

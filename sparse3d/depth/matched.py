@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from sparse3d.kernels.cpu.mvs import MvsImage, Planes
 
-# An island of agreeing pixels smaller than this is a chance match.
+# An island of agreeing pixels smaller than this matched by chance.
 _ISLAND_PX = 120
 # Cost above which a match is not believed even where two photos agree.
 _COST_MAX = 0.75
-# From so many photos on, one that agrees is not enough.
+# From this many photos on, it is not enough that one agrees.
 _MANY_PHOTOS = 6
 
 
 @dataclass(frozen=True)
 class Matched:
-    """One photo's matches: planes [H,W,4] (kernels/mvs.py); agreeing, hidden, passed [H,W] bytes: other photos whose
-    depth agrees, that see something in front, that see through; sources: how many photos it was matched with."""
+    """One photo's matches: planes [H,W,4] (kernels/cpu/mvs.py); agreeing, hidden, passed [H,W] bytes: how many other
+    photos agree on the depth, see something in front of it, see through it; sources: how many photos it was matched
+    with."""
 
     image: MvsImage
     rgb: NDArray[np.uint8]
@@ -35,7 +36,7 @@ class Matched:
 
 
 def sure_pixels(found: Matched) -> NDArray[np.bool_]:
-    """[H,W] where a match may be believed: confirmed by other photos, no island, no photo sees through it."""
+    """[H,W] where a match may be believed: at least as many other photos confirm it as see through it, no island."""
     needed = 2 if found.sources + 1 >= _MANY_PHOTOS else 1
     planes = found.planes
     sure = (found.agreeing >= needed) & (planes[..., 3] < _COST_MAX) & (found.passed <= found.agreeing)
@@ -43,8 +44,8 @@ def sure_pixels(found: Matched) -> NDArray[np.bool_]:
 
 
 def first_sure(candidates: Sequence[Matched]) -> Matched:
-    """One photo's matches made from several, best first: each pixel's from the first that is sure of it, else from the
-    first of all."""
+    """One photo's matches out of several candidates, the best first: each pixel's from the first that is sure of it,
+    else from the first."""
     best = candidates[0]
     sure = sure_pixels(best)
     for other in candidates[1:]:
@@ -61,7 +62,7 @@ def first_sure(candidates: Sequence[Matched]) -> Matched:
 
 
 def _islands(w: NDArray[np.float32], sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Sure pixels in connected pieces, of steps below a hundredth of the depth range, that are too small."""
+    """Sure pixels in connected pieces that are too small; a piece has no step above about a hundredth of the range."""
     if not sure.any():
         return np.zeros_like(sure)
     low, high = np.quantile(w[sure], [0.01, 0.99])

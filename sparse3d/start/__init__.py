@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training starts from: points, depth, and the first splats."""
+"""The start: points, depth maps and a hull that training begins with, and the splats made from the points."""

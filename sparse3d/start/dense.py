@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training starts from where photos are few: depth of every photo, and the points of all of them together."""
+"""The start where photos are few: a depth map of every photo, and the points of all of them together."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from sparse3d.records.scene import Scene
 from sparse3d.start.hull_points import hull_points, unmatched
 from sparse3d.start.surround import SurroundConfig, surround
 
-# Of all pixels, so many must be matched and confirmed; else the photos are too far apart for dense depth.
+# This share of all pixels must be matched and confirmed, or the photos are too far apart for dense depth.
 _SURE_MIN = 0.03
 
 
 @dataclass(frozen=True)
 class DenseStart:
-    """points: oriented, of all photos; maps: depth by scene index; photos: the pictures at the maps' sizes."""
+    """points: oriented, of all photos; maps: depth maps by scene index; photos: the pictures at the maps' sizes;
+    sentence: where the points come from, for the user."""
 
     points: Points
     maps: dict[int, DepthMap]
@@ -36,7 +37,7 @@ class DenseStart:
 
 def dense_start(
     scene: Scene,
-    sparse: Points | None,
+    triangulated: Points | None,
     *,
     given: Mapping[int, DepthMap] | None = None,
     spacing_px: float,
@@ -44,19 +45,19 @@ def dense_start(
     margin: float,
     progress: Callable[[str, float], None] | None = None,
 ) -> DenseStart | None:
-    """Dense depth of the training photos fused to points every `spacing_px` pixels, about `count`
-    at most, with a guess of what lies around the photos
-    (`margin`, share of their size; 0: none). None where the photos do not match densely: start from `sparse` then.
+    """Depth maps of the training photos, and the points they fuse to: one every `spacing_px` pixels, about `count` at
+    most, and a guess of what lies around the photos (`margin`, share of their size; 0: none). None if the photos do not
+    match densely; start from triangulated points then. From the training photos only.
 
-    sparse: triangulated points, they give the range of depths. given: the user's own metric depth, which fills what
-    was not matched. From the training photos only.
+    triangulated: points that give the range of depths. given: the user's own metric depth, which fills what was not
+    matched.
 
-    Where masks (or alpha channels) show an object, what lies outside its visual hull is left out, and points of the
-    hull stand where nothing was matched; then there is a start however little matches.
+    If masks (or alpha channels) show an object, what lies outside its visual hull is left out, and points on the hull
+    stand where nothing was matched; then there is a start however little matches.
     """
     hull = scene_hull(scene)
     shell = None if hull is None else hull_points(hull, {s.index: scene.images.rgb8(s.index) for s in hull.silhouettes})
-    matches = match_photos(scene, sparse, progress=progress)
+    matches = match_photos(scene, triangulated, progress=progress)
     maps = depth_maps(matches)
     maps = {index: completed(found, given.get(index) if given else None) for index, found in maps.items()}
     if hull is not None:
@@ -86,7 +87,7 @@ def dense_start(
 
 
 def masked(maps: Mapping[int, DepthMap], hull: Hull) -> dict[int, DepthMap]:
-    """The maps with nothing outside of their own photos' masks, a pixel or so wider."""
+    """The maps with nothing outside their own photos' masks, which are widened by a pixel or so."""
     out = dict(maps)
     for silhouette in hull.silhouettes:
         found = maps.get(silhouette.index)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points at random depths behind those parts of the photos that no other point explains."""
+"""Points at random depths behind the parts of the photos that no other point explains."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sparse3d.errors import DataError
 from sparse3d.records.points import Points
 from sparse3d.sfm.frustum import near_far
 
-# A guess whose depth is random: the faintest splat there is at the start.
+# A guess whose depth is random: it makes the faintest of the first splats.
 RANDOM_CONFIDENCE = 0.0
-# So many depths are tried for a point inside the hull.
+# Depths tried for a point that must lie inside the hull.
 _TRIES = 16
 
 
@@ -27,9 +27,9 @@ class FrustumGridConfig:
     """How finely the photos are looked through."""
 
     cell: float = 0.03
-    """Side of a cell, share of the photo's longer side: one without a point gets some."""
+    """Side of a cell as a share of the photo's longer side; a cell without a point gets some."""
     per_cell: int = 3
-    """Points in it."""
+    """Points that such a cell gets."""
     seed: int = 0
 
 
@@ -42,21 +42,21 @@ def frustum_grid(
     masks: Sequence[NDArray[np.bool_] | None] | None = None,
     hull: Hull | None = None,
 ) -> Points:
-    """Points for each photo's cells that none of `points` falls in, random in the cell and in inverse depth, with the
-    photo's colour there; photos: [H,W,3] bytes at the cameras' sizes, masks: [H,W], cells of which less than half is
-    true get none. With a hull only points inside it.
+    """Points for each photo's cells that none of `points` falls in: random in the cell and in inverse depth, with the
+    photo's colour there.
 
-    near and far are those of `points`, else of the cameras (`near_far`); so all comes from the photos given. The same
-    input gives the same points. Raises DataError for no camera.
+    photos: [H,W,3] bytes at the cameras' sizes. masks: [H,W]; a cell of which less than half is true gets no points.
+    With a hull, only points inside it. near and far are those of `points`, else of the cameras (`near_far`), so
+    everything comes from the photos given. The same input gives the same points. Raises DataError without a camera.
     """
     cfg = cfg or FrustumGridConfig()
     near, far = near_far(cameras, points)
     if not 0 < near < far:
         raise DataError(f"Points at random depths need 0 < near < far, found near {near:g} and far {far:g}")
-    room = _Room(points.xyz, near, far, hull)
+    space = _Space(points.xyz, near, far, hull)
     rng = np.random.default_rng(cfg.seed)
     parts = [
-        _behind(camera, photo, mask, room, cfg, rng)
+        _behind(camera, photo, mask, space, cfg, rng)
         for camera, photo, mask in zip(cameras, photos, masks or [None] * len(cameras), strict=True)
     ]
     xyz, rgb, normal, radius = (np.concatenate(column).astype(np.float32) for column in zip(*parts))
@@ -64,7 +64,7 @@ def frustum_grid(
 
 
 @dataclass(frozen=True)
-class _Room:
+class _Space:
     """Where points may stand: between two depths and inside the hull, where there is one; known [N,3]: the points that
     are there already."""
 
@@ -78,20 +78,20 @@ def _behind(
     camera: Camera,
     rgb: NDArray[np.uint8],
     mask: NDArray[np.bool_] | None,
-    room: _Room,
+    space: _Space,
     cfg: FrustumGridConfig,
     rng: np.random.Generator,
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """xyz, rgb, normal, radius of one photo's points."""
     side = max(1.0, cfg.cell * max(camera.width, camera.height))
-    empty = _empty_cells(camera, side, mask, room.known)
+    empty = _empty_cells(camera, side, mask, space.known)
     down, across = empty.shape
     row, column = (np.repeat(index, cfg.per_cell) for index in np.nonzero(empty))
     x = (column + rng.random(len(column))) * camera.width / across
     y = (row + rng.random(len(row))) * camera.height / down
-    tries = rng.random((1 if room.hull is None else _TRIES, len(x)))
+    tries = rng.random((1 if space.hull is None else _TRIES, len(x)))
     ray = np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones_like(x)], axis=1)
-    xyz, z, use = _first_inside(camera, ray, tries, room)
+    xyz, z, use = _first_inside(camera, ray, tries, space)
     size = max(1, round(0.5 * side))
     even = cv2.blur(rgb, (size, size))
     colour = even[y.astype(np.int64), x.astype(np.int64)] / 255.0
@@ -116,14 +116,14 @@ def _empty_cells(
 
 
 def _first_inside(
-    camera: Camera, ray: NDArray[np.float64], tries: NDArray[np.float64], room: _Room
+    camera: Camera, ray: NDArray[np.float64], tries: NDArray[np.float64], space: _Space
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Positions [N,3] and depths [N] on the rays [N,3] (z = 1, in the camera's frame), and which [N] may stand: each
     ray's first try that lies in the hull. tries [T,N] in 0..1: even in inverse depth, 0 is far."""
-    depth = 1.0 / (1.0 / room.far + tries * (1.0 / room.near - 1.0 / room.far))
+    depth = 1.0 / (1.0 / space.far + tries * (1.0 / space.near - 1.0 / space.far))
     world = camera.position + (ray @ camera.world_from_cam[:3, :3].T) * depth[..., None]
-    if room.hull is None:
+    if space.hull is None:
         return world[0], depth[0], np.ones(len(ray), bool)
-    held = room.hull.contains(world.reshape(-1, 3)).reshape(depth.shape)
+    held = space.hull.contains(world.reshape(-1, 3)).reshape(depth.shape)
     first, at = np.argmax(held, axis=0), np.arange(len(ray))
     return world[first, at], depth[first, at], np.asarray(held.any(axis=0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Coloured, oriented points on a visual hull, for what dense matching has not found."""
+"""Coloured, oriented points on a visual hull, for what dense matching did not find."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sparse3d.depth.depth_map import DepthMap
 from sparse3d.depth.hull import Hull, Silhouette
 from sparse3d.records.points import Points
 
-# A hull encloses the object, and bulges where no photo looks past it: its points are a guess.
+# A hull encloses the object and bulges where no photo looks past it, so its points are a guess.
 HULL_CONFIDENCE = 0.05
-# Half the side of the cube that is searched, in the largest distance of a mask's pixel from the cube's centre.
+# Half the side of the cube that is searched, over the largest distance of a mask's pixel from the cube's centre.
 _CUBE = 1.5
 _BISECTIONS = 5
 # A surface seen at a flatter angle than this cosine says little about its colour.
@@ -30,13 +30,13 @@ class HullPointsConfig:
     cells: int = 128
     """Cells of the fine grid along the longest side of the hull."""
     count: int = 30_000
-    """Points at most."""
+    """The most points."""
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of side `cell`, the first centred at `origin` [3]; held [X,Y,Z]: whose centre lies in the hull."""
+    """Cells of side `cell`, the first centred at `origin` [3]; held [X,Y,Z]: whether a cell's centre is in the hull."""
 
     origin: NDArray[np.float64]
     cell: float
@@ -52,10 +52,10 @@ class Grid:
 
 
 def hull_grid(hull: Hull, cells: int = 128) -> Grid | None:
-    """The hull on a grid, coarse first, then finer around what the coarse one found. None where nothing is inside.
+    """The hull on a grid: first a coarse one, then a finer one around what that found. None if nothing is inside.
 
-    What is searched is a cube around the place that the middles of the masks point at, larger than any mask reaches:
-    photos from one side alone leave the hull open, and it ends there.
+    A cube is searched, around the place that the middles of the masks point at and larger than any mask reaches: photos
+    from one side only leave the hull open, and it ends at the cube.
     """
     centre, half = _cube(hull)
     if not half > 0:
@@ -74,18 +74,18 @@ def hull_grid(hull: Hull, cells: int = 128) -> Grid | None:
 def hull_points(
     hull: Hull, photos: Mapping[int, NDArray[np.uint8]], cfg: HullPointsConfig | None = None
 ) -> Points | None:
-    """Points on the hull's boundary where at least one photo sees it (by a depth test on the hull itself); None where
+    """Points on the hull's boundary where at least one photo sees it (by a depth test on the hull itself); None if
     there are none.
 
-    photos: [H,W,3] bytes by the silhouettes' `index`, at their sizes. The colour is that of the photo that faces the
-    surface most. The same input gives the same points.
+    photos: [H,W,3] bytes by the silhouettes' `index`, at their sizes. The colour is that of the photo that looks at the
+    surface most squarely. The same input gives the same points.
     """
     cfg = cfg or HullPointsConfig()
     grid = hull_grid(hull, cfg.cells)
     if grid is None:
         return None
     xyz, normal = _surface(hull, grid)
-    # Neighbours stand about a cell apart; fewer points stand farther apart.
+    # Neighbours are about a cell apart; fewer points are farther apart.
     spacing = grid.cell
     rgb, facing = _colours(hull, xyz, normal, photos, spacing)
     rows = np.nonzero(facing > _FLAT)[0]
@@ -102,8 +102,9 @@ def hull_points(
 
 
 def unmatched(points: Points, maps: Mapping[int, DepthMap], least: float = 0.0) -> NDArray[np.bool_]:
-    """[N] whether no photo's depth says what is there: a point is known where a photo has a depth, of a confidence
-    above `least`, at its pixel. (A hull's surface lies in front of the object's; behind it, it is another side's.)"""
+    """[N] whether no photo's depth says what is there: a point is known if a photo has a depth with a confidence above
+    `least` at its pixel, and the point does not lie behind it. (A hull's surface lies in front of the object's; what
+    lies behind belongs to another side.)"""
     known = np.zeros(len(points), bool)
     for found in maps.values():
         camera = found.camera
@@ -144,7 +145,7 @@ def _cube(hull: Hull) -> tuple[NDArray[np.float64], float]:
 
 
 def _filled(hull: Hull, low: NDArray[np.float64], shape: NDArray[np.int64], cell: float, coarse: Grid | None) -> Grid:
-    """The grid from the corner `low` [3]. coarse: cells that do not touch one that it holds are outside."""
+    """The grid from the corner `low` [3]. coarse: a cell that touches none of the cells it holds is outside."""
     origin = low + 0.5 * cell
     held = np.zeros(tuple(int(n) for n in shape), bool)
     near = None if coarse is None else _grown(coarse.held)
@@ -203,8 +204,8 @@ def _colours(
     photos: Mapping[int, NDArray[np.uint8]],
     spacing: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Colour [N,3] in 0..1 from the photo that faces each point most among those that see it, and the cosine of its
-    angle [N], 0 where none does."""
+    """Colour [N,3] in 0..1 from the photo that, of those that see a point, looks at it most squarely, and the cosine of
+    its angle [N], 0 where none sees it."""
     rgb = np.full((len(xyz), 3), 0.5, np.float32)
     facing = np.zeros(len(xyz))
     for silhouette in hull.silhouettes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From points to the splats that training starts with."""
+"""The splats that training begins with, made from points."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from sparse3d.kernels.neighbours import nearest_distances
 from sparse3d.records.points import Points
 from sparse3d.splats import Splats, num_sh_rest
 
-# A splat may start at most this many times larger than the median one: a lone point would veil the pictures.
+# A splat begins at most this many times larger than the median one, or a lone point would veil the pictures.
 _SCALE_CLIP = 10.0
 # Across a surface, a splat begins this much thinner than along it.
 _THINNESS = 0.3
 
 
 def init_splats(points: Points, sh_degree: int, *, opacity: float = 0.1, seed: int = 0) -> Splats:
-    """One round splat at every point, as in 3DGS (Kerbl et al. 2023, section 5.2).
+    """One splat at every point: round ones, as in 3DGS (Kerbl et al. 2023, section 5.2), or, where the points are
+    oriented, discs of their radius across their normal, of an opacity that depends on their confidence.
 
-    The standard deviation is the mean distance to the 3 nearest other points, kept between 1e-3 and 10 times its
-    median; colour from the point, higher harmonics zero, unit rotation. `seed` is unused where no two points coincide;
-    points at one place are moved apart by a hundredth of the median distance, so that density control can tell them
-    apart. Raises DataError for no points or values that are not finite, UsageError for a degree outside 0 to 4.
+    The standard deviation of round splats is the mean distance to the 3 nearest other points, kept between 1e-3 and 10
+    times its median; colour from the point, higher harmonics zero. Points at one place are moved apart by a hundredth
+    of the median distance, so that density control can tell them apart; only that needs `seed`. Raises DataError
+    without points or for values that are not finite, UsageError for a degree outside 0 to 4.
     """
     if not 0 <= sh_degree <= MAX_SH_DEGREE:
         raise UsageError(f"Spherical-harmonics degree {sh_degree} is outside 0 to {MAX_SH_DEGREE}")
@@ -48,7 +49,7 @@ def init_splats(points: Points, sh_degree: int, *, opacity: float = 0.1, seed: i
         xyz[twins] += (0.01 * middle * rng.standard_normal((int(twins.sum()), 3))).astype(np.float32)
     if points.normal is not None and points.radius is not None and points.confidence is not None:
         log_scales, quats = _flat_on(points.normal, points.radius)
-        # What was filled in starts faint: where it is wrong, training removes it before it hides what is behind.
+        # What was filled in begins faint: where it is wrong, training removes it before it hides what is behind.
         opacities = opacity_of_confidence(points.confidence, opacity)
     else:
         scale = np.clip(mean, 1e-3 * middle, _SCALE_CLIP * middle)
@@ -69,8 +70,8 @@ def init_splats(points: Points, sh_degree: int, *, opacity: float = 0.1, seed: i
 
 
 def opacity_of_confidence(confidence: NDArray[np.float32], opacity: float) -> NDArray[np.float32]:
-    """Starting opacities [N]: `opacity` for what nobody confirmed, up to 3 times that for what several photos agree
-    on. (Much more, and splats that are wrong hide others for too long.)"""
+    """First opacities [N]: `opacity` where nothing confirmed a point, up to 3 times that where several photos agree.
+    (With much more, splats that are wrong hide others for too long.)"""
     return np.minimum(opacity * (1.0 + 2.0 * np.clip(confidence, 0.0, 1.0)), 0.95).astype(np.float32)
 
 

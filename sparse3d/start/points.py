@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the points come from that training starts with: given, triangulated, or random ones."""
+"""The points that training begins with where there is no dense depth: given, triangulated, or random ones."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from sparse3d.records.scene import Scene
 from sparse3d.sfm.frustum import frustum_points, near_far
 from sparse3d.sfm.triangulate import TriangulateConfig, triangulate_points
 
-# Fewer triangulated points than this do not carry a scene: random ones are added up to the usual random count.
+# Fewer triangulated points than this do not carry a scene: as many random ones are added as there would be without any.
 _POINTS_MIN = 200
-
-
 _RANDOM_COUNT = 10_000
 
 
@@ -30,11 +28,11 @@ def initial_points(
     *,
     seed: int = 0,
 ) -> tuple[Points, str]:
-    """The points training starts from and the sentence that says where they come from.
+    """The points, and a sentence for the user that says where they come from.
 
-    Given points where the scene has them and its cameras are given too; else points triangulated with the known poses
-    from the training photos, together with those of structure from motion; where those are fewer than 200, random
-    points in the training cameras' common frustum are added. Raises DataError without a training photo.
+    Given points if the scene has them and its cameras are given too; else points triangulated from the training photos
+    with the known poses, together with those of structure from motion. If those are fewer than 200, random points in
+    the space that the training cameras share are added. Raises DataError without a training photo.
     """
     if not scene.train:
         raise DataError("Cannot place initial points: the scene has no training photo")
@@ -62,8 +60,8 @@ def sparse_points(
     workdir: Path | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Points | None:
-    """Points triangulated from the training photos together with those of structure from motion, where the cameras come
-    from it: photos far apart have few of the first. None where there is neither."""
+    """Points triangulated from the training photos; if the cameras come from structure from motion, together with its
+    points, as few can be triangulated from photos far apart. None if there are neither."""
     found = triangulate_points(scene, cfg, workdir, progress)
     if scene.points is None or len(scene.points) == 0 or scene.camera_source == "given":
         return found

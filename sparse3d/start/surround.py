@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guess at what lies just outside of the photos, so that a view from between them does not end at a black edge."""
+"""A guess at what lies just outside the photos, so that a view from between them does not end at a black edge."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sparse3d.records.points import Points
 
 # Confidence of a guess: no photo shows it.
 GUESSED_CONFIDENCE = 0.01
-# A point this many times deeper than the surface is hidden by it.
+# A point is hidden by a surface if it lies this many times deeper.
 _BEHIND = 1.05
-# Depth at the photo's edge is averaged over so many pixels (standard deviation) before it is carried outwards.
+# Depth at the photo's edge is blurred by this standard deviation before it is carried outwards.
 _DEPTH_BLUR_PX = 6.0
 
 
@@ -27,7 +27,7 @@ class SurroundConfig:
     """How far and how finely the photos are continued."""
 
     margin: float = 0.4
-    """Share of the photo's longer side (0: nothing is guessed)."""
+    """As a share of the photo's longer side (0: nothing is guessed)."""
     spacing_px: float = 6.0
     """Distance between the points."""
 
@@ -40,7 +40,7 @@ def surround(
     """Points beyond each photo's edge: the edge's colour, more blurred the farther out, at the edge's depth.
 
     photos: [H,W,3] bytes at the maps' sizes. A point that another photo would see, because it does not lie behind the
-    surface there, is left out: what is there, that photo says better.
+    surface there, is left out: that photo knows better what is there.
     """
     cfg = cfg or SurroundConfig()
     parts: list[tuple[NDArray, ...]] = []
@@ -51,7 +51,7 @@ def surround(
             keep = np.ones(len(part[0]), bool)
             for other in maps.values():
                 keep &= ~_visible(part[0], other)
-            # Where an earlier photo's surroundings lie already, two guesses would only mix.
+            # Where an earlier photo was continued already, two guesses would only mix.
             for camera, margin in earlier:
                 keep &= ~_within(camera, margin, part[0])
             parts.append(tuple(column[keep] for column in part))

@@ -206,8 +206,8 @@ def test_pictures_of_depth(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"not numpy", "no NumPy file"),
-        (b"", "no NumPy file"),
+        (b"not numpy", "not a NumPy file"),
+        (b"", "not a NumPy file"),
         (np.zeros((2, 3, 4)), "a depth map is"),
         (np.full((3, 3), np.nan), "no pixel"),
         (np.array([["a"]]), "instead of numbers"),

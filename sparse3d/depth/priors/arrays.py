@@ -15,15 +15,15 @@ from sparse3d.errors import DataError
 
 DEPTH_SUFFIXES = (".npy", ".npz", ".exr", ".png", ".tif", ".tiff")
 NORMAL_SUFFIXES = (".npy", ".npz", ".png")
-# Renderers write something like 1e10 where no surface is.
+# Renderers write something like 1e10 where there is no surface.
 _FAR_AWAY = 1e9
 # Shorter or longer vectors are no normals: black borders of png files, for one, decode to a length of 1.7.
 _LENGTHS = (0.7, 1.3)
 
 
 def read_depth(path: Path, png_scale: float) -> NDArray[np.float32]:
-    """[H,W] float32 of a depth map's file, NaN where it says nothing (NaN, infinite, beyond 1e9; 0 in png and tif of
-    whole numbers, which are multiplied by `png_scale`). Raises DataError with the path."""
+    """[H,W] float32 of a depth map's file, NaN where it says nothing (NaN, infinite, beyond 1e9, or 0 in a png or tif
+    of whole numbers). Whole numbers are multiplied by `png_scale`. Raises DataError with the path."""
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         values = _plane(_numpy(path, "depth"), path)
@@ -67,7 +67,7 @@ def read_normals(path: Path) -> NDArray[np.float32]:
 
 
 def _numpy(path: Path, key: str) -> NDArray:
-    """The array of an npy file, or of an npz file: the one called `key`, else the only one."""
+    """The array of an npy file, or of an npz file the one called `key`, else the only one."""
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -80,14 +80,14 @@ def _numpy(path: Path, key: str) -> NDArray:
                     raise DataError(f"{path}: holds {', '.join(names) or 'nothing'}; the array must be called {key!r}")
                 values = loaded[name]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: is no NumPy file of plain numbers ({error})") from error
+        raise DataError(f"{path}: is not a NumPy file of plain numbers ({error})") from error
     if values.dtype.kind not in "fui":
         raise DataError(f"{path}: holds {values.dtype} values instead of numbers")
     return values
 
 
 def _plane(values: NDArray, path: Path) -> NDArray:
-    """[H,W] of an array that may have sides of length 1 around it."""
+    """[H,W] of an array that may have further axes of length 1."""
     shape = values.shape
     while values.ndim > 2 and values.shape[0] == 1:
         values = values[0]
@@ -104,7 +104,7 @@ def _picture_depth(path: Path, scale: float) -> NDArray[np.float32]:
             return np.array(picture, np.float32)
         if picture.mode != "L" and not picture.mode.startswith("I"):
             raise DataError(
-                f"{path}: is a {picture.mode} picture; a depth map has one channel (16-bit png), colours are no depth"
+                f"{path}: is a {picture.mode} picture; a depth map has one channel (16-bit png), not colours"
             )
         steps = np.array(picture).astype(np.float32)
     return np.where(steps > 0, steps * np.float32(scale), np.nan).astype(np.float32)

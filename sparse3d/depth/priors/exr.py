@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One channel of an OpenEXR picture, for depth maps: OpenCV's and Pillow's usual builds read no EXR.
+"""One channel of an OpenEXR picture, for depth maps: OpenCV's and Pillow's usual builds cannot read EXR.
 
-Read: scan lines of 16- or 32-bit floats or 32-bit integers, uncompressed or ZIP (after "OpenEXR File Layout", Kainz et
-al. 2013). Sizes in the file are checked against its bytes before anything is read by them.
+What is read: scan lines of 16- or 32-bit floats or 32-bit integers, uncompressed or ZIP (after "OpenEXR File Layout",
+Kainz et al. 2013). Sizes in the file are checked against its bytes before they are used to read anything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sparse3d.errors import DataError
 
 _MAGIC = 20000630
 _TILED, _DEEP, _SEVERAL_PARTS = 0x200, 0x800, 0x1000
-# By number: name and scan lines a chunk. Others (PIZ, PXR24, B44, DWA) are not read.
+# Compressions by number: scan lines in a chunk of those that are read, and the names of those that are not.
 _LINES = {0: 1, 2: 1, 3: 16}
 _NAMES = {1: "RLE", 4: "PIZ", 5: "PXR24", 6: "B44", 7: "B44A", 8: "DWAA", 9: "DWAB"}
 _TYPES = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
@@ -40,7 +40,7 @@ class _Header:
 
 
 def read_exr(path: Path) -> NDArray[np.float32]:
-    """[H,W] float32: the channel named Z (or Depth, V, Y, R, the last part of the name counts), else the only one.
+    """[H,W] float32: the channel named Z (or Depth, V, Y, R; the last part of the name counts), else the only one.
 
     Raises DataError, with the path, for other kinds of EXR file and for damaged ones.
     """
@@ -77,7 +77,7 @@ def _header(data: bytes) -> _Header:
     left, top, right, bottom = struct.unpack("<4i", found["dataWindow"])
     width, height = right - left + 1, bottom - top + 1
     if width < 1 or height < 1 or width * height > _PIXELS_MAX:
-        raise DataError(f"says that it is {width}x{height} pixels large")
+        raise DataError(f"says that it has {width}x{height} pixels")
     compression = found["compression"][0]
     if compression not in _LINES:
         raise DataError(f"is compressed with {_NAMES.get(compression, compression)}; save it with ZIP or uncompressed")
@@ -142,7 +142,7 @@ def _unpacked(block: bytes, size: int) -> bytes:
     plain = zlib.decompressobj().decompress(block, size)
     if len(plain) != size:
         raise DataError(f"is damaged: a block holds {len(plain)} bytes instead of {size}")
-    # Stored as differences to the byte before, plus 128; the first half are the even bytes, the second the odd ones.
+    # Stored as differences from the byte before, plus 128; the first half is the even bytes, the second the odd ones.
     steps = np.frombuffer(plain, np.uint8).astype(np.int64)
     steps[1:] -= 128
     summed = np.cumsum(steps).astype(np.uint8)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scale and shift of a relative depth map, from the sparse points that its photo sees.
+"""Scale and shift of a relative depth map, from the triangulated points that its photo sees.
 
 Affine-invariant depth (Ranftl et al. 2022, MiDaS): 1/z = scale * value + shift for networks that give inverse depth,
-z = scale * value + shift for those that give depth. Both are fitted on the relative error, so that near points do not
-decide alone, first by least absolute deviations, then with Tukey's weights, which leave wrong points out altogether.
+z = scale * value + shift for those that give depth. Both are fitted by the relative error, so that near points do not
+decide alone: first by least absolute deviations, then with Tukey's weights, which leave wrong points out altogether.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 from sparse3d.camera import Camera
 
 Kind = Literal["metric", "disparity", "relative"]
-# Fewer points than this say nothing about two unknowns and wrong points at once.
+# Fewer points than this cannot tell two unknowns and which of the points are wrong.
 POINTS_MIN = 12
-# A fit is good where the median relative error of depth stays below this and half of the points lie within twice it.
+# A fit is good if the median relative error of depth is at most this, and half of the points lie within twice this.
 ERROR_MAX = 0.1
 # The error at which confidence has fallen to one half.
 _ERROR_HALF = 0.05
 _LAD_ROUNDS, _TUKEY_ROUNDS = 30, 15
 _TUKEY = 4.685
-# Points are hidden behind nearer ones of the same cell of this many pixels (of a picture 640 pixels wide).
+# Points are hidden by nearer ones in the same cell of this many pixels (in a picture 640 pixels wide).
 _CELL_PX, _CELL_WIDTH = 12.0, 640.0
 _BEHIND = 1.15
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How map values become depth. error: median over the points of |z_fit / z - 1|; near_share: of the points within
-    2 ERROR_MAX; z_range: smallest and largest depth of those points."""
+    """How map values become depth. error: median over the points of |z_fit / z - 1|; near_share: share of the
+    points within 2 ERROR_MAX; z_range: smallest and largest depth of those points."""
 
     kind: Kind
     scale: float
@@ -57,7 +57,7 @@ class Fit:
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             line = self.scale * values.astype(np.float64) + self.shift
             z = 1.0 / line if self.kind == "disparity" else line
-        # Twenty times the farthest point: what was extrapolated beyond that is no depth any more.
+        # What is extrapolated beyond twenty times the farthest point is no longer a depth.
         known = np.isfinite(z) & (z > 0.0) & ((z < 20.0 * self.z_range[1]) | (self.kind == "metric"))
         return np.where(known, z, 0.0).astype(np.float32)
 
@@ -105,8 +105,8 @@ def _solve(a: NDArray[np.float64], b: NDArray[np.float64], w: NDArray[np.float64
 
 
 def seen_points(xyz: NDArray[np.floating], camera: Camera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pixels [M,2] and depths [M] of those points [N,3] that the camera has in front of it and that no nearer point
-    of the same neighbourhood hides: which photos saw a point is not known for points from files."""
+    """Pixels [M,2] and depths [M] of those points [N,3] that the camera has in view and that no nearer point close by
+    hides: for points from files it is not known which photos saw them."""
     xy, z = camera.project(xyz.astype(np.float64))
     inside = (z > 0) & (xy > 0).all(axis=1) & (xy[:, 0] < camera.width) & (xy[:, 1] < camera.height)
     xy, z = xy[inside], z[inside]
@@ -122,7 +122,7 @@ def seen_points(xyz: NDArray[np.floating], camera: Camera) -> tuple[NDArray[np.f
 
 
 def sample(values: NDArray[np.float32], camera: Camera, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map values [M] (nearest pixel) at pixels [M,2] of the camera, whose view the map [H,W] shows at any size."""
+    """Map values [M] (nearest pixel) at pixels [M,2] of the camera; the map [H,W] shows its view at any size."""
     height, width = values.shape
     column = np.clip((xy[:, 0] * width / camera.width).astype(np.int64), 0, width - 1)
     row = np.clip((xy[:, 1] * height / camera.height).astype(np.int64), 0, height - 1)

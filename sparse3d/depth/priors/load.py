@@ -23,16 +23,16 @@ from sparse3d.records.points import Points
 from sparse3d.records.scene import Scene
 
 Progress = Callable[[str, float], None]
-# Confidence of depth that is given as metric where no point can judge it.
+# Confidence of depth that is given as metric and that no point can judge.
 _UNJUDGED = 0.5
-# Depth outside of what the points span was extrapolated.
+# Depth outside the range of the points was extrapolated.
 _BEYOND, _BEYOND_FACTOR = 1.5, 0.5
 
 
 @dataclass(frozen=True)
 class RelativeDepth:
-    """Depth of one photo of which only the shape is known: `values` [H,W] float32 (NaN where unknown) at `camera`'s
-    size are 1/z (`inverse`) or z up to a scale above 0 and a shift: for Pearson correlation."""
+    """Depth of one photo of which only the shape is known, for Pearson correlation: `values` [H,W] float32 (NaN where
+    unknown) at `camera`'s size are 1/z (`inverse`) or z, up to a scale above 0 and a shift."""
 
     camera: Camera
     values: NDArray[np.float32]
@@ -42,7 +42,7 @@ class RelativeDepth:
         """The same shape as depth above 0; its scale and shift mean nothing."""
         known = np.isfinite(self.values)
         low, high = (float(f(self.values[known])) for f in (np.min, np.max)) if known.any() else (0.0, 1.0)
-        # Away from 0, where inverse depth and depth part.
+        # Kept away from 0, where a depth and its inverse part.
         positive = np.where(known, self.values - low + 0.1 * max(high - low, 1e-12), 1.0)
         depth = np.where(known, 1.0 / positive if self.inverse else positive, 0.0).astype(np.float32)
         confidence = np.where(known, 1.0, 0.0).astype(np.float32)
@@ -51,7 +51,7 @@ class RelativeDepth:
 
 @dataclass(frozen=True)
 class NormalMap:
-    """Unit normals [H,W,3] float32 in `camera`'s frame (OpenCV axes), turned to the camera; zero where unknown."""
+    """Unit normals [H,W,3] float32 in `camera`'s frame (OpenCV axes), facing the camera; zero where unknown."""
 
     camera: Camera
     normal: NDArray[np.float32]
@@ -59,9 +59,9 @@ class NormalMap:
 
 @dataclass(frozen=True)
 class Priors:
-    """By scene index, training photos only. depth_maps: depth in world units, fitted or given so, the confidence says
-    how well it agrees with the points. relative: the others. normals: also in depth_maps of the same photo. notes:
-    sentences for the user."""
+    """By scene index, training photos only. depth_maps: depth in world units, given so or fitted; its confidence says
+    how well it agrees with the points. relative: the others. normals: they are in the depth map of the same photo, too.
+    notes: sentences for the user."""
 
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
     relative: Mapping[int, RelativeDepth] = field(default_factory=dict)
@@ -87,8 +87,8 @@ def load_priors(
 ) -> Priors:
     """Depth and normals that `cfg` names, for the scene's training photos; empty where it names none.
 
-    points: those that relative depth is fitted to (initial points of the training photos; without: the scene's own).
-    Photos without a file of their own are left out with a note. Raises DataError for files that cannot be used and for
+    points: those that relative depth is fitted to, triangulated from the training photos; None: the scene's own.
+    Photos without a file are left out, with a note. Raises DataError for files that cannot be used and for
     a folder without any for these photos, BackendError where a model needs what is not installed.
     """
     check_prior_paths(cfg)
@@ -140,7 +140,7 @@ def _left_out(scene: Scene, found: Mapping[int, object], folder: Path) -> tuple[
     missing = [scene.names[i] for i in scene.train if i not in found]
     if len(missing) == len(scene.train):
         raise DataError(
-            f"{folder}: holds no map for any of the {len(missing)} training photos; a map is called like its photo "
+            f"{folder}: holds no map for any of the {len(missing)} training photos; a map is named like its photo "
             f"(for {missing[0]}: {Path(missing[0]).stem}.npy, .npz, .png)"
         )
     if not missing:
@@ -175,7 +175,7 @@ def _fit_all(
             best = cost, kind, found
     if best is None or not np.isfinite(best[0]):
         raise DataError(
-            f"--prior-depth {cfg.prior_depth}: what the values mean cannot be told, because fewer than "
+            f"--prior-depth {cfg.prior_depth}: cannot tell what the values mean, because fewer than "
             f"{fits.POINTS_MIN} triangulated points lie on each map or none of metric, disparity and relative fits "
             "them; say it with --prior-depth-kind"
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A monocular depth network of the user's own, as ONNX file, run by onnxruntime on the CPU.
+"""The user's own monocular depth network: an ONNX file, run by onnxruntime on the CPU.
 
-The calling convention is that of Depth Anything (Yang et al. 2024) and its many exports: one input [1,3,H,W] of sRGB in
-0..1 with ImageNet's mean and deviation taken out, sides in multiples of 14; output [1,H,W] or [1,1,H,W].
+It is called as Depth Anything (Yang et al. 2024) and its many exports are: one input [1,3,H,W] of sRGB in 0..1,
+normalised by ImageNet's mean and deviation, sides in multiples of 14; output [1,H,W] or [1,1,H,W].
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class OnnxDepth:
-    """The network of one file. Raises BackendError without onnxruntime, DataError for a file that is no such network.
+    """The network in one file. Raises BackendError without onnxruntime, DataError if the file holds no such network.
 
-    A fixed input size is used as it is; else the photo's shorter side becomes 518 pixels.
+    A fixed input size is used as it is; otherwise the photo's shorter side becomes 518 pixels.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class OnnxDepth:
         options.use_deterministic_compute = True
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        # Its exceptions have no common base but Exception.
+        # Its exceptions have no common base other than Exception.
         except Exception as error:
             raise DataError(f"{path}: onnxruntime cannot load this model: {_one_line(error)}") from error
         inputs = self._session.get_inputs()
@@ -67,7 +67,7 @@ class OnnxDepth:
         return self._width or free[0], self._height or free[1]
 
     def __call__(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Photo [H,W,3] uint8 -> what the network says [h,w] float32 of the whole photo, at a size of its own."""
+        """Photo [H,W,3] uint8 -> the network's output [h,w] float32 for the whole photo, at the network's own size."""
         size = self.input_size(rgb.shape[1], rgb.shape[0])
         shrinks = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
         resized = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

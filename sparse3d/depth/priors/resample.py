@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps that belong to a photo as it is on disk, seen through the scene's pinhole camera."""
+"""Maps of a photo as it is on disk, seen through the scene's pinhole camera."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sparse3d.errors import DataError
 from sparse3d.photos.photo import Photo
 from sparse3d.photos.undistort import distort, is_distorted
 
-# As for masks: how much width/height of map and photo may differ.
+# As for masks: how much the width/height ratios of map and photo may differ.
 _SHAPE_SLACK = 0.02
 
 
 def map_camera(camera: Camera, photo: Photo, width: int, height: int, path: Path) -> Camera:
-    """The scene's `camera` at the size of a map of width x height, never larger than it is. Raises DataError where the
-    map's shape is not the photo's."""
+    """The scene's `camera` at the size of a map of width x height, but not larger than it is. Raises DataError if the
+    map does not have the photo's shape."""
     source = photo.camera
     assert source is not None, "load_scene gives every photo a camera"
     if abs(width * source.height - height * source.width) > _SHAPE_SLACK * source.width * height:
@@ -33,7 +33,7 @@ def map_camera(camera: Camera, photo: Photo, width: int, height: int, path: Path
 
 def through_camera(values: NDArray[np.float32], photo: Photo, camera: Camera) -> NDArray[np.float32]:
     """`values` [h,w,...], a map of the whole photo at any size, at the pixels of the pinhole `camera` [H,W,...]: the
-    nearest value, as a mean across an edge would be a depth where nothing is. Outside of the photo: NaN."""
+    nearest value, as a mean across an edge would be a depth where nothing is. NaN outside the photo."""
     source = photo.camera
     assert source is not None, "load_scene gives every photo a camera"
     height, width = values.shape[:2]
