@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each part of the settings is worth: which can be turned off one at a time, and how much that changes."""
+"""What each part of the settings is worth: what can be turned off, one part at a time, and how much that changes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def switches(cfg: RunConfig) -> tuple[Switch, ...]:
 
 
 def chosen(found: Sequence[Switch], only: str | None) -> tuple[Switch, ...]:
-    """Those that `only` (names with commas between) asks for, all where it is None. Names that are off are passed over.
+    """Those that `only` (names separated by commas) asks for; all if it is None. Parts that are off are ignored.
 
     Raises UsageError for a name that no switch could have.
     """
@@ -69,10 +69,10 @@ def chosen(found: Sequence[Switch], only: str | None) -> tuple[Switch, ...]:
 
 
 def paired(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each scene, number of views and part left out, then one for each part over all of them.
+    """A row for each scene, number of views and part left out, then one for each part over all scenes and views.
 
     Each run without a part is compared with the whole run of the same scene, views, seed and photos. difference: PSNR
-    without minus PSNR with, dB, so that what helps is negative; its sd is of the paired differences.
+    without minus PSNR with, in dB, so that it is negative for a part that helps; its sd is of the paired differences.
     """
     whole = {_pair_key(cell): cell for cell in cells if cell["without"] is None}
     groups: dict[tuple[str, int | None, str], list[tuple[float, float]]] = {}

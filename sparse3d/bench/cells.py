@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training run of a measurement, in a process of its own, so that its seconds and memory are its own too."""
+"""One training run of a measurement, in a process of its own, so that its seconds and memory are its own, too."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.runs.config import RunConfig
 
-# What is taken over from metrics.json.
+# What is taken from metrics.json.
 _VALUES = (
     "psnr", "ssim", "lpips", "psnr_full", "ssim_full", "seconds", "peak_rss_mb", "num_splats", "steps", "cameras",
     "device", "version", "terms",
 )  # fmt: skip
-# A run that is told to end saves first; after so many seconds it is ended.
+# A run that is told to end saves first; after this many seconds it is killed.
 _END_S = 20.0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """scene: label. words: of `sparse3d train`, without --out. digest: of the settings. names: of all photos."""
+    """scene: its label. words: arguments of `sparse3d train`, without --out. digest: of the settings. names: of all
+    photos."""
 
     scene: str
     views: int
@@ -71,18 +72,18 @@ class Cell:
 
 
 def settings_digest(cfg: RunConfig, lpips_weights: Path | None) -> str:
-    """Of every setting and of the presets' text: a run may be kept only where all of that is as it was."""
+    """Digest of every setting and of the presets' text: a run may be kept only while all of that is unchanged."""
     presets = {path.name: path.read_text(encoding="utf-8") for path in sorted(configs.presets_folder().glob("*.toml"))}
     wanted = {name: text for name, text in presets.items() if name in (f"{cfg.preset}.toml", "few_views.toml")}
     return configs.digest({"settings": configs.to_dict(cfg), "presets": wanted, "lpips": str(lpips_weights)})
 
 
 def run_cell(cell: Cell, folder: Path, lpips_weights: Path | None = None) -> dict[str, Any]:
-    """Train in `folder`/NAME, what it says in NAME.log, the result in NAME.json beside it; a failed run has none, and
-    comes back with ok false and why.
+    """Train in `folder`/NAME, with the output in NAME.log and the result in NAME.json beside it. A failed run leaves no
+    result, and its record says ok false and why.
 
-    A run that trained on other photos than it should have, or could not turn off what it should have, failed too.
-    Checkpoints of finished runs are removed: nothing goes on from them.
+    A run that trained on other photos than it should have, or could not turn off what it should have, has failed, too.
+    Checkpoints of finished runs are removed, as nothing resumes from them.
     """
     run = folder / cell.name
     _record_path(cell, folder).unlink(missing_ok=True)
@@ -144,7 +145,7 @@ def _train(words: Sequence[str], log: Path) -> int:
 
 
 def _finished(run: Path, cell: Cell) -> dict[str, Any]:
-    """The values of a run. Raises DataError where it did something else than the cell asks for."""
+    """The values of a run. Raises DataError if it did something other than what the cell asks for."""
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     cameras = json.loads((run / "cameras.json").read_text(encoding="utf-8"))["cameras"]
     for split, positions in (("train", cell.selection.train), ("test", cell.selection.test)):

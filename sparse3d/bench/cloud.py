@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The splats that `bench step` times: a scene's points, jittered copies of them up to the count asked for."""
+"""The splats that `bench step` times: from a scene's points and, up to the count asked for, jittered copies of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sparse3d.records.points import Points
 from sparse3d.splats import Splats
 from sparse3d.start.init_splats import init_splats
 
-# The published measurement that this one stands beside started from so many points of the fox; a denser start would
-# have smaller splats and less to blend.
+# The published measurement that this one is compared with began with this many points of the fox scene; more of them
+# would give smaller splats and less to blend.
 BASE_POINTS = 11_431
 # Standard deviation of a copy's offset, in units of the point's own spacing.
 _JITTER = 1.25
@@ -20,8 +20,9 @@ _SH_SPREAD = 0.1
 
 
 def bench_splats(points: Points, count: int, sh_degree: int, seed: int) -> Splats:
-    """`count` round splats: BASE_POINTS of the points (all, where there are fewer), then copies of random ones moved by
-    a normal of 1.25 times their own spacing. Scale: mean distance to 3 nearest neighbours; opacity 0.1; random SH."""
+    """`count` round splats: at BASE_POINTS of the points (all if there are fewer), then at copies of random ones, moved
+    by a normal deviate of 1.25 times their own spacing. Scale: mean distance to the 3 nearest neighbours; opacity 0.1;
+    random SH."""
     rng = np.random.default_rng(seed)
     base = np.sort(rng.permutation(len(points))[: min(count, BASE_POINTS)])
     points = Points(points.xyz[base], points.rgb[base])

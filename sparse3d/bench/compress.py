@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bench compress`: palette, codebook and orders on N splats, beside plain Lloyd in torch on the same machine."""
+"""`bench compress`: palette, codebook and orders of N splats, beside plain Lloyd in torch on the same machine."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CompressBenchConfig:
-    """entries of the palette, 0: as SOG has them, a power of 2 times 1024 near the number of splats, at most 65,536;
-    reference_steps of plain Lloyd are timed, 0 leaves it out."""
+    """entries: of the palette; 0: as many as SOG has, a power of 2 times 1024 that rises with the number of splats to
+    65,536. reference_steps: how many steps of plain Lloyd are timed; 0 leaves it out."""
 
     entries: int = 0
     iterations: int = 10
@@ -104,7 +104,7 @@ def made_splats(count: int, seed: int) -> Splats:
 
 
 def plain_lloyd(vectors: Tensor, count: int, steps: int, seed: int) -> float:
-    """Mean squared error after so many steps of k-means written with torch's matrix product, from random vectors."""
+    """Mean squared error after `steps` steps of k-means, written with torch's matrix product, from random vectors."""
     g = torch.Generator().manual_seed(seed)
     entries = vectors[torch.randperm(len(vectors), generator=g)[:count]].clone()
     error = 0.0

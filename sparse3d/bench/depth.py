@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dense depth of few photos against truth, beside OpenCV's StereoSGBM on the same photos."""
+"""Dense depth of a few photos against the truth, beside OpenCV's StereoSGBM on the same photos."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sparse3d.records.scene import Scene
 from sparse3d.sfm.frustum import near_far
 from sparse3d.sfm.triangulate import triangulate_points
 
-# Where no depth is given, the truth is our own depth from so many photos around each, where so many others confirm it.
+# If no depth is given, the truth is our own depth from this many photos around each, where this many others confirm it.
 _TRUTH_NEIGHBOURS, _TRUTH_AGREEING = 10, 4
 # Millimetres, in a scene of metres.
 _PNG_UNIT = 0.001
@@ -30,17 +30,17 @@ _PNG_UNIT = 0.001
 
 @dataclass(frozen=True)
 class DepthBenchConfig:
-    """views: positions in the sorted names (22,25,28), or a number: each photo whose depth is given (without any, the
-    middle one) with its nearest others. truth: files, photos (our depth of many), none, or auto: files where there
-    are."""
+    """views: positions in the sorted names (22,25,28), or a number of photos: each one whose depth is given (or else
+    the middle one) with its nearest others. truth: files, photos (our own depth from many of them), none, or auto:
+    files if there are any."""
 
     views: str = "4"
     truth: str = "auto"
 
 
 def run(scene: Scene, cfg: DepthBenchConfig, say: Callable[[str], None]) -> dict[str, Any]:
-    """Methods with completeness, errors and seconds over all groups of photos. Raises UsageError for views that are not
-    there, DataError where depth files are asked for and no chosen photo has one."""
+    """Each method's completeness, errors and seconds over all groups of photos. Raises UsageError for views that do not
+    exist, DataError if depth files are asked for and no chosen photo has one."""
     files = _depth_files(scene)
     kind = cfg.truth if cfg.truth != "auto" else "files" if files else "photos"
     groups = _groups(scene, cfg.views, sorted(files) if kind == "files" else [])
@@ -60,7 +60,7 @@ def run(scene: Scene, cfg: DepthBenchConfig, say: Callable[[str], None]) -> dict
             seconds[name] = seconds.get(name, 0.0) + spent
             rows = results.setdefault(name, [])
             for index, depth in depths.items():
-                # With files, a group is around one photo, whose depth counts once.
+                # With files, each group is around one photo, and only that one's depth counts, once.
                 if index in truth and (kind != "files" or len(groups) == 1 or index == group[0]):
                     rows.append(_relative_error(depth, truth[index]))
     return {
@@ -86,7 +86,7 @@ def _groups(scene: Scene, views: str, with_truth: Sequence[int]) -> list[tuple[i
             raise UsageError(f"--views {views}: give two or more different positions from 0 to {count - 1}")
         return [tuple(sorted(set(numbers)))]
     if not 2 <= numbers[0] <= count:
-        raise UsageError(f"--views {views}: give 2 to {count}, so many photos the scene has")
+        raise UsageError(f"--views {views}: the scene has {count} photos, give 2 to {count}")
     middles = with_truth or [count // 2]
     return [(middle, *_nearest(scene.cameras, middle, numbers[0] - 1)) for middle in middles]
 
@@ -125,10 +125,11 @@ def _many_view_truth(scene: Scene, wanted: Sequence[int]) -> dict[int, NDArray[n
 
 
 def _methods(scene: Scene) -> dict[str, tuple[dict[int, NDArray[np.float32]], float]]:
-    """Depth by scene index and seconds of each method; triangulation, which both search between, is not counted."""
-    sparse = triangulate_points(scene)
+    """Depth by scene index and seconds of each method. Triangulated points give both of them the range to search; that
+    time is not counted."""
+    points = triangulate_points(scene)
     began = time.perf_counter()
-    matches = match_photos(scene, sparse)
+    matches = match_photos(scene, points)
     maps = depth_maps(matches)
     spent = time.perf_counter() - began
     every = {index: found.depth for index, found in maps.items()}
@@ -136,7 +137,7 @@ def _methods(scene: Scene) -> dict[str, tuple[dict[int, NDArray[np.float32]], fl
     out = {"sparse3d, all pixels": (every, spent), "sparse3d, sure pixels": (sure, spent)}
     cameras = [scene.cameras[i] for i in scene.train]
     photos = [scene.images.rgb8(i) for i in scene.train]
-    near, far = near_far(cameras, sparse)
+    near, far = near_far(cameras, points)
     began = time.perf_counter()
     found = {i: sgbm_depth(cameras, photos, k, DepthRange(1.0 / far, 1.0 / near)) for k, i in enumerate(scene.train)}
     out["OpenCV StereoSGBM"] = (found, time.perf_counter() - began)
@@ -144,7 +145,7 @@ def _methods(scene: Scene) -> dict[str, tuple[dict[int, NDArray[np.float32]], fl
 
 
 def _relative_error(depth: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float64]:
-    """[N] of the pixels with truth, infinite without a depth; at the size of the truth."""
+    """[N] of the pixels with a truth, infinite where there is no depth; at the size of the truth."""
     if depth.shape != truth.shape:
         resized = cv2.resize(depth, truth.shape[::-1], interpolation=cv2.INTER_NEAREST)
         depth = resized.astype(np.float32, copy=False)

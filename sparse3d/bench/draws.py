@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which photos train and test in one measurement: the protocol's, or, for tuning, others of which the protocol's own
-test photos are never one."""
+"""Which photos train and test in one measurement: the protocol's, or, for tuning, others that are never the protocol's
+own test photos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from sparse3d.errors import DataError, UsageError
 from sparse3d.load.views import DTU_PHOTOS, Split, split_views, spread
 
-# A draw holds out at most so many photos: enough for a mean, few enough to be rendered quickly.
+# A draw holds out at most this many photos: enough for a mean, few enough to be rendered quickly.
 HELD_OUT_MAX = 8
 _SEED = 0xD2A3
 
@@ -21,7 +21,7 @@ _SEED = 0xD2A3
 @dataclass(frozen=True)
 class Selection:
     """Sorted positions in the photos sorted by name. key: "" for the protocol's own, else short and fit for a file
-    name; title: the same for people."""
+    name; title: the same for people to read."""
 
     train: tuple[int, ...]
     test: tuple[int, ...]
@@ -30,7 +30,7 @@ class Selection:
 
 
 def protocol_selection(names: Sequence[str], splits: Sequence[str | None], protocol: str, views: int) -> Selection:
-    """The protocol's photos. Raises DataError where it holds out none, UsageError where it has fewer photos."""
+    """The protocol's photos. Raises DataError if it holds none out, UsageError if it has fewer to train on."""
     split = _split(names, splits, protocol, str(views))
     if not split.test:
         raise DataError(
@@ -70,8 +70,8 @@ def random_draws(pool: Sequence[int], views: int, count: int, avoid: Sequence[in
     """
     if views >= len(pool):
         raise UsageError(
-            f"--draw {count}: a draw of {views} training photos needs {views + 1} or more of which none is a test "
-            f"photo, the scene has {len(pool)}"
+            f"--draw {count}: a draw of {views} training photos needs {views + 1} or more that are not test photos, "
+            f"the scene has {len(pool)}"
         )
     parts = np.array_split(np.asarray(pool), views)
     possible = math.prod(len(part) for part in parts)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published protocols of few views: what each wants of a scene, and whether this one has it.
+"""The published protocols with few views: what each of them wants of a scene, and whether this scene has it.
 
-Which photos train and test is decided in scene/views.py. Sources: RegNeRF (Niemeyer et al. 2022) for LLFF and DTU, FSGS
+Which photos train and test is decided in load/views.py. Sources: RegNeRF (Niemeyer et al. 2022) for LLFF and DTU, FSGS
 (Zhu et al. 2023) for Mip-NeRF 360, DietNeRF (Jain et al. 2021) for Blender.
 """
 
@@ -36,8 +36,8 @@ BACKGROUNDS = {"dtu": "black", "blender": "white"}
 @dataclass(frozen=True)
 class SceneFacts:
     """What a scene's files say before a photo is decoded. name: the folder's. photos_in: the photos' own folder.
-    names, splits: sorted photos and the scene's own word for each. sizes: of the files, (width, height), the commonest
-    first; loaded: the same after --max-side or --downscale."""
+    names, splits: the sorted photos and what the scene itself says of each. sizes: (width, height) of the files, the
+    most common first; loaded: the same after --max-side or --downscale."""
 
     name: str
     kind: str
@@ -51,7 +51,8 @@ class SceneFacts:
 
 
 def examine(path: Path, cfg: SceneConfig) -> SceneFacts:
-    """Raises DataError for what is no scene of photos, or has points that may have seen any photo."""
+    """The facts of the scene at `path`. Raises DataError for a video, and for a scene whose points may come from any
+    photo."""
     from sparse3d.load.parsers.parser import Work
     from sparse3d.load.scene import final_size, find_kind
     from sparse3d.photos.files import photo_info
@@ -84,7 +85,7 @@ def examine(path: Path, cfg: SceneConfig) -> SceneFacts:
 
 
 def default_options(protocol: str) -> dict[str, str]:
-    """Options of the train command that the protocol wants, by name without the dashes."""
+    """Options that the protocol wants of the train command, by name without the dashes."""
     options = {} if protocol == "none" else {"protocol": protocol}
     if protocol in SIZES:
         options["max-side"] = str(max(SIZES[protocol]))
@@ -108,7 +109,7 @@ def check_no_leak(cfg: SceneConfig) -> None:
 
 
 def adaptations(facts: SceneFacts, protocol: str, views: int, cfg: SceneConfig) -> tuple[str, ...]:
-    """Why results of this scene may not stand beside published ones without a word; empty: the protocol is met exactly.
+    """Why results of this scene are not strictly comparable with published ones; empty if the protocol is met exactly.
 
     cfg: the scene's settings as resolved for the run.
     """
@@ -185,7 +186,7 @@ def _size(facts: SceneFacts, protocol: str, cfg: SceneConfig) -> list[str]:
 
 
 def _known_name(name: str, known: dict[str, int] | tuple[str, ...]) -> str | None:
-    """The published scene that the folder's name speaks of: one of its words."""
+    """The published scene whose name is one of the words of the folder's name."""
     words = re.split(r"[^a-z0-9]+", name.lower())
     return next((word for word in words if word in known), None)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bench quality`: runs what was planned, each run in its own process, and writes what came out."""
+"""`bench quality`: does the planned runs, each in a process of its own, and writes their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(
     """Run every cell that an earlier measurement in `out` (with resume) has not finished; then the ablation.
 
     Writes out/results.json and out/table.md after every run; returns what stands in results.json. A failed run does
-    not end the others. Raises UsageError where `out` is not empty and resume is not given.
+    not stop the others. Raises UsageError if `out` is not empty and resume is not given.
     """
     _check_out(out, resume)
     done: list[dict[str, Any]] = []

@@ -35,9 +35,9 @@ _OURS = (
 
 @dataclass(frozen=True)
 class QualityConfig:
-    """views: numbers of training photos. seeds: how many, from 0. options: for every training run. draws: tuning mode
-    with so many random choices of photos, leave_one_out: with each training photo held out in turn; neither ever looks
-    at the protocol's test photos. only: names of what the ablation leaves out (None: everything)."""
+    """views: numbers of training photos. seeds: how many, counted from 0. options: for every training run. draws:
+    tuning mode with this many random choices of photos; leave_one_out: with each training photo held out in turn;
+    neither ever looks at the protocol's test photos. only: names of what the ablation leaves out (None: everything)."""
 
     protocol: str
     views: tuple[int, ...] = (3,)
@@ -86,7 +86,7 @@ class Plan:
 def plan(scenes: Sequence[Path], cfg: QualityConfig, resolve: Resolve) -> Plan:
     """Everything that will be run, checked before the first run begins.
 
-    Raises UsageError or DataError where a scene does not fit the protocol, or where the start of training would see
+    Raises UsageError or DataError if a scene does not fit the protocol, or if what training begins with would have seen
     photos that are held out.
     """
     if not scenes:
@@ -139,7 +139,7 @@ class _Scene:
         ceiling = selection.key == "ceiling"
         words = self._words(CEILING_PRESET if ceiling else self._cfg.preset)
         if selection.key in ("", "ceiling"):
-            # A list of positions also where all train: `all` would let structure from motion see the held-out photos.
+            # A list of positions even if all train: `all` would let structure from motion see the held-out photos.
             words += ["--views", _positions(selection.train) if ceiling else str(views)]
         else:
             words += ["--views", _positions(selection.train), "--test", _positions(selection.test)]
@@ -178,5 +178,5 @@ def _labels(scenes: Sequence[Path]) -> list[str]:
 
 
 def _positions(values: Sequence[int]) -> str:
-    """A single position has a comma behind it, so that it is not read as a number of photos."""
+    """Positions as --views takes them; a single one ends with a comma, or it would be read as a number of photos."""
     return ",".join(map(str, values)) + ("," if len(values) == 1 else "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth by OpenCV's StereoSGBM (Hirschmueller 2008), to compare with: rectified pair by pair, the pairs' median."""
+"""Depth by OpenCV's StereoSGBM (Hirschmueller 2008), to compare with: each pair rectified, the median of the pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sparse3d.kernels.cpu.mvs import DepthRange
 # The values of OpenCV's own sample programs for colour pictures.
 _BLOCK = 5
 _SMALL_JUMP, _LARGE_JUMP = 8 * 3 * _BLOCK**2, 32 * 3 * _BLOCK**2
-# Rectified pictures are so many times as wide and high as their photos, at the photos' focal length: turned by half
+# Rectified pictures are this many times as wide and high as their photos, at the photos' focal length: turned by half
 # the angle between the cameras, a photo covers more.
 _CANVAS = 1.5
 # Cameras that look farther apart than this cannot be rectified: an edge of the photo would lie behind the common plane.

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """None of no values."""
+    """None without values."""
     return math.fsum(values) / len(values) if values else None
 
 
@@ -25,8 +25,8 @@ def rows(cells: Sequence[dict[str, Any]], verdicts: dict[tuple[str, int, str], s
     """One row for each scene, number of views and draw, over its seeds; where there are draws, also one over them.
 
     cells: whole runs (nothing left out), as `cells.run_cell` returns them. verdicts: by (scene, views, draw) what
-    stands in the column `protocol`. The row over draws has the sd of the seeds' means: how the draws differ from each
-    other is no noise.
+    stands in the column `protocol`. The row over draws has the sd of the seeds' means: that the draws differ from each
+    other is not noise.
     """
     groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     for cell in cells:
@@ -53,7 +53,7 @@ def _row(key: tuple[str, int, str], by_seed: Sequence[Sequence[dict[str, Any]]],
     scene, views, draw = key
     every = [cell for seed in by_seed for cell in seed]
     good = [cell for cell in every if cell["ok"]]
-    # A seed counts only where all its runs ended: a mean over other draws would be of other photos.
+    # A seed counts only if all its runs succeeded: a mean over other draws would be of other photos.
     whole = [seed for seed in by_seed if all(cell["ok"] and cell["psnr"] is not None for cell in seed)]
     psnr = [value for seed in whole if (value := mean([cell["psnr"] for cell in seed])) is not None]
     memory = [cell["peak_rss_mb"] for cell in good if cell["peak_rss_mb"] is not None]

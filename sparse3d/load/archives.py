@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unpacking a zip or tar from a stranger: only plain files and folders, only inside the target, only so much."""
+"""Unpacking a zip or tar from a stranger: only plain files and folders, only inside the target, only up to a limit."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(archive: Path, target: Path, limits: UnpackLimits = UnpackLimits()) -> int:
-    """Unpack into the folder `target` (made if need be) and return the number of files.
+    """Unpack into the folder `target` (made if it is missing) and return the number of files.
 
     All names are checked before the first byte is written. Raises DataError for a name that is absolute, leaves the
     target, or exists twice; for links, devices and encrypted members; for more bytes or files than the limits; for a
-    damaged archive. No permission bits and no owners are taken over. A failure may leave files in `target`: give a
+    damaged archive. Permissions and owners are not taken over. A failure may leave files in `target`: give a
     temporary folder.
     """
     try:

@@ -2,8 +2,8 @@
 """Scene cards: what a known public scene is, where it comes from, under which licence, and the checksum of each file.
 
 A card is `scenes/NAME.toml`. Its scene either comes with this package (`folder`) or from a public repository at one
-commit (`repository`, `commit`, `path` and `[[files]]` with `path`, `bytes` and `sha256`). Checksums are of files that
-were really seen; there is no card without them.
+commit (`repository`, `commit`, `path` and `[[files]]` with `path`, `bytes` and `sha256`). Checksums come from
+real files; no card goes without them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def cards_folder() -> Path:
 
 
 def read_cards(folder: Path | None = None) -> Registry[SceneCard]:
-    """All cards, by name. Raises DataError for a card that is not whole."""
+    """All cards, by name. Raises DataError for an incomplete card."""
     cards: Registry[SceneCard] = Registry("scene")
     for path in sorted((folder or cards_folder()).glob("*.toml")):
         card = read_card(path)
@@ -74,7 +74,7 @@ def read_cards(folder: Path | None = None) -> Registry[SceneCard]:
 
 
 def read_card(path: Path) -> SceneCard:
-    """Raises DataError that names the card and the key."""
+    """One card. Raises DataError that names the file and the key."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -106,7 +106,7 @@ def read_card(path: Path) -> SceneCard:
 def _text(values: dict[str, Any], key: str, path: Path) -> str:
     value = values.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{path}: key {key!r} is missing or not a text")
+        raise DataError(f"{path}: key {key!r} is missing or not text")
     return value
 
 
@@ -121,7 +121,7 @@ def _card_file(entry: dict[str, Any], path: Path) -> CardFile:
 
 
 def require_name(cards: Registry[SceneCard], name: str) -> SceneCard:
-    """The card of that name. Raises UsageError naming the nearest."""
+    """The card of that name. Raises UsageError with the nearest name."""
     try:
         return cards[name]
     except UsageError as error:

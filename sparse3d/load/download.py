@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetching a public scene: https only, a limit on the size, and nothing kept whose SHA-256 is not the stated one."""
+"""Fetching a public scene: https only, a limit on the size, and nothing is kept that has not the stated SHA-256."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_sha256(sha256: str) -> str:
 def download(
     url: str, path: Path, sha256: str, limits: DownloadLimits = DownloadLimits(), progress: Progress | None = None
 ) -> int:
-    """Fetch `url` into `path`, atomically, and return its number of bytes.
+    """Fetch `url` into `path`, atomically, and return the number of bytes.
 
     Raises UsageError for an address that is not https, DataError where the server's answer is an error, too large, cut
     off, or does not have the stated SHA-256; then nothing is left at `path`.
@@ -99,7 +99,7 @@ def _copy(
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect is followed only to an address that could have been asked for itself."""
+    """Follows a redirect only to an address that could have been asked for in the first place."""
 
     def __init__(self, limits: DownloadLimits) -> None:
         self._limits = limits
@@ -112,7 +112,7 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
 def _open(url: str, limits: DownloadLimits) -> IO[bytes]:
     handlers: list[urllib.request.BaseHandler] = [_CheckedRedirects(limits)]
     if urllib.parse.urlsplit(url).hostname in _LOCAL_HOSTS:
-        # A proxy of the environment cannot reach this machine.
+        # A proxy from the environment cannot reach this machine.
         handlers.append(urllib.request.ProxyHandler({}))
     opener = urllib.request.build_opener(*handlers)
     request = urllib.request.Request(url, headers={"User-Agent": "sparse3d", "Accept-Encoding": "identity"})

@@ -116,8 +116,8 @@ def find_kind(root: Path, kind: str = "auto") -> tuple[SceneParser, tuple[str, .
 def fit_cameras(photos: Sequence[Photo]) -> tuple[tuple[Photo, ...], tuple[str, ...]]:
     """Cameras scaled to the photos that are there, `upright` decided; a note for those that were scaled.
 
-    Cameras refer to the pixels as stored: COLMAP, instant-ngp and nerfstudio ignore the EXIF orientation. Only where
-    the camera's shape fits the turned photo and not the stored one, it is the turned one that is meant.
+    Cameras are taken to be for the pixels as stored: COLMAP, instant-ngp and nerfstudio ignore the EXIF orientation.
+    Only a camera whose shape fits the turned photo, and not the stored one, is for the turned photo.
     """
     out, ratios = [], Counter[tuple[str, str, str]]()
     for photo in photos:
@@ -153,7 +153,7 @@ def _shape_error(camera: Camera, width: int, height: int) -> float:
 
 def _final_camera(camera: Camera, cfg: SceneConfig) -> Camera:
     pinhole = pinhole_camera(camera)
-    # Parsers read NumPy numbers; a record that is written to JSON later holds plain ones.
+    # Parsers read NumPy numbers, but what is written to JSON later needs plain ones.
     plain = {key: float(getattr(pinhole, key)) for key in ("fx", "fy", "cx", "cy")}
     pinhole = replace(pinhole, **plain)
     return pinhole.resized(*final_size(pinhole.width, pinhole.height, cfg))
@@ -174,12 +174,12 @@ def _check_complete(photos: Sequence[Photo]) -> None:
     for photo in photos:
         photo_info(photo.path)
         if not looks_complete(photo.path):
-            # Some cameras leave the end marker out; decoding tells.
+            # Some cameras leave the end marker out; only decoding can tell.
             decode(photo.path)
 
 
 def _with_masks(parsed: ParsedScene, cfg: SceneConfig) -> tuple[tuple[Photo, ...], tuple[str, ...]]:
-    """The photos with their masks, and what is to be said about both."""
+    """The photos with their masks, and notes on both."""
     photos, notes = find_masks(parsed.root, parsed.photos, cfg.prior_masks)
     notes += _photo_notes(photos, cfg)
     if cfg.alpha == "mask":
@@ -249,7 +249,7 @@ def _reconstructed(
 
 
 def _chosen_points(found: Points | None, cfg: SceneConfig) -> tuple[Points | None, tuple[str, ...]]:
-    """Those of the file that the user named, else those found."""
+    """The points in the file that the user named, else those found."""
     if cfg.points is None:
         return found, ()
     cloud = read_points(cfg.points)

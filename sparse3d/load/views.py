@@ -14,11 +14,11 @@ import numpy as np
 
 from sparse3d.errors import DataError, UsageError
 
-# Without a word from scene or user, every 8th photo is held out where at least this many are there: fewer photos
-# are too precious.
+# If neither the scene nor the user says otherwise, every 8th photo is held out of at least this many: of fewer, each is
+# too precious.
 HOLD_OUT_FROM = 13
 HOLD_OUT_EVERY = 8
-# DTU (RegNeRF's protocol): training views in the order in which they are added; views never used, as too dark.
+# DTU (RegNeRF's protocol): training views in the order in which they are added; views never used, as they are too dark.
 DTU_TRAIN = (25, 22, 28, 40, 44, 48, 0, 8, 13)
 DTU_EXCLUDED = frozenset((*range(3, 8), *range(16, 22), *range(36, 40)))
 DTU_PHOTOS = 49
@@ -44,11 +44,13 @@ def split_views(
     protocol: str = "none",
     test: str | None = None,
 ) -> Split:
-    """Names sorted; `splits` is the scene's own word for each ("train", "test", "unused" or None).
+    """Which of the photos train and which test. names: sorted; splits: what the scene itself says of each ("train",
+    "test", "unused" or None).
 
-    `test` names the photos held out; the scene's own test photos then neither train nor test. An explicit test_every
-    wins over a protocol, a protocol over the scene's own split, that over the default. Raises UsageError for views that
-    cannot be, DataError for a scene that the protocol does not fit.
+
+    test: the photos to hold out; the scene's own test photos then neither train nor test. An explicit test_every wins
+    over a protocol, a protocol over the scene's own split, that over the default. Raises UsageError for an impossible
+    choice, DataError for a scene that the protocol does not fit.
     """
     if not names:
         raise DataError("the scene has no photos")
@@ -102,8 +104,8 @@ def parse_views(views: str, names: Sequence[str]) -> int | tuple[int, ...] | Non
 
 
 def parse_positions(text: str, names: Sequence[str], option: str) -> tuple[int, ...]:
-    """ "22,25,28" or "name:IMG_01.jpg" -> sorted positions in `names`; a mixture too. Raises UsageError that begins
-    with `option` for anything else."""
+    """ "22,25,28" or "name:IMG_01.jpg", or a mixture -> sorted positions in `names`. Raises UsageError that begins with
+    `option` for anything else."""
     also, effect = (
         ("all, a number, ", "there would be no training photo") if option == "--views" else ("", "it names no photo")
     )
@@ -134,7 +136,7 @@ def parse_positions(text: str, names: Sequence[str], option: str) -> tuple[int, 
 
 
 def spread(candidates: Sequence[int], count: int) -> tuple[int, ...]:
-    """`count` of the candidates, evenly spread: rounded linspace over their positions (RegNeRF), all if fewer."""
+    """`count` of the candidates, evenly spread (rounded linspace over their positions, RegNeRF); all if fewer."""
     if count >= len(candidates):
         return tuple(candidates)
     return tuple(candidates[int(k)] for k in np.rint(np.linspace(0, len(candidates) - 1, count)))

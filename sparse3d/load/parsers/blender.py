@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""transforms_train.json with transforms_test.json (and _val): NeRF's Blender scenes and others split into files.
+"""transforms_train.json with transforms_test.json (and _val): NeRF's Blender scenes, and others split into such files.
 
 Conventions of poses, pixels and lenses: see `nerf_frames`. Photos are RGBA; the alpha channel is composited over the
 configured background (white in NeRF's papers). The validation pictures are used only where there are no test pictures.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A COLMAP model with its photos: conventions see `colmap_model`.
+"""A COLMAP model with its photos. Conventions: see `colmap_model`.
 
 The model is looked for in sparse/0, sparse, colmap/sparse/0 and the given folder itself, and nowhere else: a folder
 may also hold a model that is meant as ground truth. Its points were computed from all of its photos.
@@ -52,8 +52,8 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     others = [p.name for p in sorted(folder.parent.iterdir()) if p.is_dir() and p != folder and has_model(p)]
     if folder.name.isdigit() and others:
         notes += (f"the model {folder.name} is read; {len(others)} others beside it are passed over",)
-    # A point seen in one photo is a leftover of filtering: it has no measured depth. Networks that write such models
-    # (VGGT, MASt3R, DUSt3R) give no tracks at all: then every point counts.
+    # A point seen in one photo only is a leftover of filtering and has no measured depth. Networks that write such
+    # models (VGGT, MASt3R, DUSt3R) give no tracks at all: then every point counts.
     tracked = model.track_lengths >= 2
     keep = (tracked if tracked.any() else ~tracked) & np.isfinite(model.xyz).all(axis=1)
     if keep.any() and not tracked.any():

@@ -2,7 +2,7 @@
 """A COLMAP model from its files: cameras, images and points3D as .bin or .txt.
 
 COLMAP's axes, pixel centres (+0.5) and poses (`cam_from_world` as quaternion wxyz and translation) are this project's
-own. Counts in a file are compared with the bytes that are there before anything is read by them.
+own. Counts in a file are checked against its bytes before they are used to read anything.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from sparse3d.load.parsers.parser import rigid
 @dataclass(frozen=True)
 class LensModel:
     """One of COLMAP's camera models: its number in .bin files, how many parameters it has, and where this project's
-    values stand among them. focal: positions of fx, fy. lens: positions of OpenCV's coefficients, -1 for 0."""
+    values stand among them. focal: positions of fx, fy. lens: positions of OpenCV's coefficients; None for a lens that
+    OpenCV's models cannot express."""
 
     number: int
     name: str
@@ -35,7 +36,6 @@ class LensModel:
     fisheye: bool = False
 
 
-# `lens` is None for models that OpenCV's two lens models cannot express.
 LENS_MODELS = (
     LensModel(0, "SIMPLE_PINHOLE", 3, (0, 0), (1, 2), ()),
     LensModel(1, "PINHOLE", 4, (0, 1), (2, 3), ()),
@@ -74,7 +74,7 @@ def has_model(folder: Path) -> bool:
 
 
 def read_model(folder: Path) -> ColmapModel:
-    """The model in `folder`; .bin is taken where both are there. Raises DataError naming file and place."""
+    """The model in `folder`, from .bin files if there are both kinds. Raises DataError naming file and place."""
     end = "bin" if all((folder / f"{n}.bin").is_file() for n in ("cameras", "images")) else "txt"
     readers = {"bin": (_cameras_bin, _images_bin, _points_bin), "txt": (_cameras_txt, _images_txt, _points_txt)}[end]
     cameras = readers[0](folder / f"cameras.{end}")
@@ -160,7 +160,7 @@ class _Bytes:
         if count * smallest > len(self.data) - self.at:
             raise DataError(
                 f"{self.path}: says it holds {count} {what}, but only {len(self.data) - self.at} bytes follow; "
-                "the file is truncated or not of COLMAP"
+                "the file is truncated or not from COLMAP"
             )
         return count
 
@@ -259,7 +259,7 @@ def _images_txt(path: Path, cameras: dict[int, Camera]) -> list[tuple[int, Camer
 
 
 def _is_keypoints(line: str) -> bool:
-    """Whether a line may be triples X Y POINT3D_ID. An image's line has ten words, the last of them a name."""
+    """Whether a line may consist of triples X Y POINT3D_ID. An image's line has ten words, the last of them a name."""
     words = line.split()
     try:
         [float(word) for word in words[-3:]]
@@ -294,7 +294,7 @@ def _floats(where: str, words: list[str]) -> tuple[float, ...]:
 
 def _side(where: str, value: float) -> int:
     if not 1 <= value <= 1_000_000:
-        raise DataError(f"{where}: an image side of {value:g} pixels cannot be")
+        raise DataError(f"{where}: an image side of {value:g} pixels is impossible")
     return int(value)
 
 

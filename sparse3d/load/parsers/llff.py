@@ -48,7 +48,7 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         down, right, back, position = matrix[:, 0], matrix[:, 1], matrix[:, 2], matrix[:, 3]
         height, width, focal = matrix[:, 4]
         if not (np.isfinite(matrix[:, 4]).all() and height >= 1 and width >= 1 and focal > 0):
-            raise DataError(f"{where}: height {height:g}, width {width:g} and focal length {focal:g} cannot be")
+            raise DataError(f"{where}: height {height:g}, width {width:g} and focal length {focal:g} are impossible")
         pose = invert(rigid(np.stack([right, down, -back], axis=1), position, where))
         camera = Camera(round(width), round(height), focal, focal, width / 2, height / 2, pose, name=file.name)
         photos.append(Photo(file.name, file, camera))

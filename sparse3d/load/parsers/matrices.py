@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kinds that store plain matrices share: for which picture size a K is, and text files of numbers."""
+"""What the kinds of scenes with plain matrices share: the picture size that a K is for, and files of numbers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sparse3d.errors import DataError
 
 
 def size_of_matrix(cx: float, cy: float, width: int, height: int, where: str) -> tuple[int, int]:
-    """(width, height) of the picture that a K with this principal point is for, given a resized copy of it.
+    """(width, height) of the picture that a K with this principal point is for, given the size of a resized copy.
 
-    A matrix does not say its size, but the principal point lies near the middle: twice cx over the width is the ratio,
-    rounded to a whole number or its inverse. Raises DataError where no ratio brings it there.
+    A matrix does not say its size, but its principal point lies near the middle: twice cx over the width is the ratio,
+    rounded to a whole number or the inverse of one. Raises DataError if no ratio puts it there.
     """
     ratio = max(cx, 1e-9) / (0.5 * width)
     whole = max(1, round(ratio)) if ratio > 0.75 else 1.0 / max(1, round(1.0 / ratio))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NAME_par.txt of the Middlebury multi-view data: a count, then a line a photo: its name, K (9), R (9) and t (3).
+"""NAME_par.txt of the Middlebury multi-view data: a count, then for each photo a line with name, K (9), R (9), t (3).
 
 P = K [R | t] maps the world to pixels whose centres are at integers: half a pixel is added. R and t are already
 `cam_from_world` with OpenCV's axes.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cameras_sphere.npz (or cameras_large.npz, cameras.npz) of IDR and NeuS, as DTU scans come, with masks.
+"""cameras_sphere.npz (or cameras_large.npz, cameras.npz) of IDR and NeuS, with masks: a common form of DTU scans.
 
 world_mat_i is K [R | t] of photo i (4x4, last row 0 0 0 1), with pixel centres at integers: half a pixel is added. The
 world is the source's own (millimetres for DTU); scale_mat_i, which maps the unit sphere onto the object, is not
-applied, so that what comes out fits the data set's ground truth. Masks: see `masks`.
+applied, so that results fit the data set's ground truth. Masks: see `photos.masks`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
 def _read_matrices(path: Path) -> dict[int, NDArray[np.float64]]:
     out = {}
     try:
-        # Opened here, as NumPy leaves the file open where it is no archive.
+        # Opened here, as NumPy leaves a file open that is not an archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             for key in data.files:
                 if match := re.fullmatch(r"world_mat_(\d+)", key):
@@ -81,7 +81,7 @@ def _read_matrices(path: Path) -> dict[int, NDArray[np.float64]]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise DataError(f"{path}: cannot be read as a NumPy archive ({error}); copy it again") from error
     if not out:
-        raise DataError(f"{path}: holds no world_mat_0, so it is not of IDR or NeuS")
+        raise DataError(f"{path}: holds no world_mat_0, so it is not from IDR or NeuS")
     for index, matrix in out.items():
         if matrix.shape not in ((4, 4), (3, 4)):
             raise DataError(f"{path}: world_mat_{index} has shape {matrix.shape}, expected 4x4")

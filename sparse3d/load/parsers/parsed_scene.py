@@ -14,8 +14,8 @@ from sparse3d.records.points import Points
 class ParsedScene:
     """What a parser returns: photos sorted by name, all with cameras or all without, world frame as in the source.
 
-    points: only those whose use cannot leak test photos is decided later (`points_from_all_photos`).
-    notes: sentences for the user (counts of dropped files and the like), each said once.
+    points: the scene's own; whether they may be used without a leak from test photos is decided later, by
+    points_from_all_photos. notes: sentences for the user (counts of dropped files and the like).
     """
 
     kind: str

@@ -24,7 +24,7 @@ from sparse3d.registry import Registry
 
 @dataclass(frozen=True)
 class Work:
-    """Where a parser may keep files (frames of a video; None: a temporary folder), and whom to tell how far it is."""
+    """Where a parser may keep files (frames of a video; None: a temporary folder), and whom it tells how far it is."""
 
     workdir: Path | None = None
     progress: Callable[[str, float], None] | None = None
@@ -65,7 +65,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def rigid(rotation: NDArray[np.float64], translation: NDArray[np.float64], where: str) -> NDArray[np.float64]:
     """[3,3] and [3] -> [4,4]. The nearest rotation is taken (files store few digits); a common scale of the axes is
-    dropped, as programs that scale a camera do not move it. Raises DataError where it is no rotation at all."""
+    dropped, as programs that scale a camera do not move it. Raises DataError if it is far from a rotation."""
     if not (np.isfinite(rotation).all() and np.isfinite(translation).all()):
         raise DataError(f"{where}: the camera pose holds NaN or infinite values")
     determinant = float(np.linalg.det(rotation))
@@ -123,7 +123,7 @@ def stored_size(path: Path) -> tuple[int, int]:
 
 
 def dropped_note(missing: Sequence[str], listed: int, where: str) -> tuple[str, ...]:
-    """One sentence that counts the listed photos that do not exist; none for none."""
+    """A sentence that counts the listed photos that do not exist, if there are any."""
     if not missing:
         return ()
     verb = "does" if len(missing) == 1 else "do"
@@ -133,7 +133,7 @@ def dropped_note(missing: Sequence[str], listed: int, where: str) -> tuple[str, 
 
 
 def others_note(others: list[Path], folder: Path) -> tuple[str, ...]:
-    """One line that counts the files of a photo folder that are no photos."""
+    """A sentence that counts the files in a photo folder that are not photos, if there are any."""
     if not others:
         return ()
     kinds = sorted({path.suffix.lower() or "no suffix" for path in others})
@@ -142,7 +142,7 @@ def others_note(others: list[Path], folder: Path) -> tuple[str, ...]:
 
 
 def by_name(photos: Sequence[Photo], where: str) -> tuple[Photo, ...]:
-    """Sorted by name. Raises DataError where two have the same one."""
+    """The photos sorted by name. Raises DataError if two have the same name."""
     out = tuple(sorted(photos, key=lambda photo: photo.name))
     for a, b in pairwise(out):
         if a.name == b.name:

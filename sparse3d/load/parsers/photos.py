@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain folder of photos, without cameras: they come from structure from motion later.
+"""A plain folder of photos without cameras, which structure from motion finds later.
 
 Photos lie in the folder itself or in images/, image/ or input/ under it. Their orientation tag is honoured.
 """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pose and a K in a text file for each photo: pose/NAME.txt and intrinsic/NAME.txt beside image/NAME.jpg.
+"""Text files with the pose and the K of each photo: pose/NAME.txt and intrinsic/NAME.txt beside image/NAME.jpg.
 
 A pose is 4x4 camera-to-world with OpenCV's axes (x right, y down, z forward); K is 3x3 (or 4x4) with pixel centres
-at integers: half a pixel is added. One K for all photos may stand in intrinsic.txt. MobileBrick and ScanNet come
-so. Photos whose pose is not finite (lost by the tracker) are left out and counted.
+at integers: half a pixel is added. One K for all photos may stand in intrinsic.txt. MobileBrick and ScanNet are
+distributed like this. Photos whose pose is not finite (lost by the tracker) are left out and counted.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 """transforms.json of nerfstudio and instant-ngp. Conventions of poses, pixels and lenses: see `nerf_frames`.
 
 train_filenames, val_filenames and test_filenames give the scene's own split. `ply_file_path` is a point cloud in the
-same world as the poses: `applied_transform`, which led from COLMAP's world to this one, is in both already, so it is
-not applied again. Such points come from all photos.
+same world as the poses: `applied_transform`, which leads from COLMAP's world to this one, has been applied to both, so
+it is not applied again. Such points come from all photos.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _with_splits(path: Path, data: dict[str, Any], photos: tuple[Photo, ...]) ->
     given = {key: {clean_name(str(n)) for n in names} for key, names in lists.items() if isinstance(names, list)}
     if not any(given.values()):
         return list(photos)
-    # Without a test list the validation photos are what its author measured on.
+    # Without a test list, its author measured on the validation photos.
     test = given.get("test") or given.get("val") or set()
     train = given.get("train")
     out = []

@@ -33,7 +33,7 @@ def sniff(root: Path) -> str | None:
 def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     video = _video_file(root)
     if video is None:
-        raise DataError(f"{root}: is no video file and holds none (.mp4, .mov, ...)")
+        raise DataError(f"{root}: is not a video file and holds none (.mp4, .mov, ...)")
     base = work.workdir or Path(tempfile.mkdtemp(prefix="sparse3d-"))
     frames = extract_frames(video, base / "frames", cfg.video_frames, work.progress)
     photos = by_name([Photo(path.name, path, None, upright=True) for path in frames], str(video))
