@@ -47,7 +47,6 @@ def split_views(
     """Which of the photos train and which test. names: sorted; splits: what the scene itself says of each ("train",
     "test", "unused" or None).
 
-
     test: the photos to hold out; the scene's own test photos then neither train nor test. An explicit test_every wins
     over a protocol, a protocol over the scene's own split, that over the default. Raises UsageError for an impossible
     choice, DataError for a scene that the protocol does not fit.
