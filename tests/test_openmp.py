@@ -42,3 +42,46 @@ def test_the_users_value_wins(repo: Path) -> None:
     found, taken = wait_policy("import sparse3d, torch", repo, OMP_WAIT_POLICY="ACTIVE")
     assert found == "ACTIVE"
     assert taken in ("ACTIVE", "")
+
+
+PICTURE = """
+import torch, sys
+from pathlib import Path
+import numpy as np
+from sparse3d.camera import Camera
+from sparse3d.kernels.cpu import set_threads
+from sparse3d.render import render
+from sparse3d.splats import Splats
+
+def threads():
+    return len(list(Path("/proc/self/task").iterdir()))
+
+torch.set_num_threads(4)
+set_threads(1)
+n = 40_000
+grid = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (n, 3)).astype(np.float32))
+splats = Splats(
+    means=grid, quats_wxyz=torch.from_numpy(np.tile(np.float32([1, 0, 0, 0]), (n, 1))),
+    log_scales=torch.from_numpy(np.full((n, 3), -4.0, np.float32)),
+    logit_opacities=torch.from_numpy(np.zeros(n, np.float32)),
+    sh0=torch.from_numpy(np.zeros((n, 1, 3), np.float32)), shN=torch.from_numpy(np.zeros((n, 0, 3), np.float32)),
+)
+pose = np.eye(4)
+pose[2, 3] = 3.0
+camera = Camera(640, 480, 500.0, 500.0, 320.0, 240.0, pose)
+render(splats.select(torch.arange(4)), Camera(8, 8, 5.0, 5.0, 4.0, 4.0, pose))
+before = threads()
+render(splats, camera)
+own = threads() - before
+torch.ones(640 * 480 * 8).add_(1.0)
+print(own, threads() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_a_picture_starts_no_thread_of_torch(repo: Path) -> None:
+    """Threads of torch spin after each call, if it was imported before sparse3d could say otherwise."""
+    out = subprocess.run([sys.executable, "-c", PICTURE], cwd=repo, capture_output=True, text=True, check=True)
+    by_picture, by_torch = map(int, out.stdout.split())
+    assert by_torch > 0, "torch started no thread for a large sum either: the test can't fail"
+    assert by_picture == 0

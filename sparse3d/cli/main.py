@@ -22,9 +22,6 @@ EXIT_INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; never raises for what a user can do."""
-    # Read by torch's OpenMP when torch is imported: waiting threads sleep instead of spinning, which on a busy machine
-    # is the difference between 0.45 and 2.35 s a step.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _make_output_robust()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words

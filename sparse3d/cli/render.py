@@ -113,8 +113,8 @@ def _cameras(args: Args, splats: Splats) -> list[Camera]:
         cameras = camera_path.cameras_around(splats.means.double().numpy())
     else:
         raise UsageError(
-            f"--path interpolate needs the training cameras, and there is no cameras.json with {args.what}; use --path "
-            "orbit"
+            f"--path interpolate needs the training cameras: a cameras.json beside {args.what}. There is none; use "
+            "--path orbit"
         )
     make = camera_path.orbit if args.path == "orbit" else camera_path.interpolate
     return make(cameras, args.frames)

@@ -79,8 +79,9 @@ def _render_group(splats: Splats, cameras: list[Camera], options: RenderOptions)
     out = rasterize_views(
         splats, cameras, background_tensor(options.background, splats.means.device), settings, options.backend
     )
-    weight = torch.where(out.alpha > 0, out.alpha, torch.ones_like(out.alpha))
-    depth = out.depth / weight
+    depth = out.depth
+    if options.depth:
+        depth = depth / torch.where(out.alpha > 0, out.alpha, torch.ones_like(out.alpha))
     return [Rendering(out.image[i], out.alpha[i], depth[i], out.median_depth[i]) for i in range(len(cameras))]
 
 

@@ -13,7 +13,6 @@ import pytest
 from sparse3d.cli import context
 from sparse3d.cli import main as entry
 from sparse3d.cli.commands import COMMANDS
-from sparse3d.cli.main import main
 from tests.cli.helpers import run
 
 
@@ -123,12 +122,3 @@ def test_a_reader_that_leaves_early(repo: Path) -> None:
     os.close(read)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
-
-
-def test_omp_waits_passively_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    main(["--version"])
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    main(["--version"])
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"

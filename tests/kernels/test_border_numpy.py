@@ -204,3 +204,25 @@ def test_vectors_cannot_be_split_into_no_cell(count: int) -> None:
     given = _arrays()
     with pytest.raises(DataError, match="split"):
         compress.split(given["vectors"], DIM, None, count, 0)
+
+
+def test_no_vectors_cannot_be_split() -> None:
+    with pytest.raises(DataError, match="0 vectors cannot be split into 4 cells"):
+        compress.split(np.empty((0, 3), np.float32), 3, None, 4, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"best_views": 0},
+        {"best_views": -1},
+        {"best_views": 2, "spacing": 0},
+        {"best_views": 2, "census_share": 1.5},
+        {"best_views": 2, "census_share": float("nan")},
+        {"best_views": 2, "geometric_weight": -0.1},
+        {"best_views": 2, "geometric_weight": float("inf")},
+    ],
+)
+def test_costs_that_mean_nothing_are_refused(wrong: dict) -> None:
+    with pytest.raises(DataError, match="MatchCosts: best_views and spacing"):
+        MatchCosts(**wrong)

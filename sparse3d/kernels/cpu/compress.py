@@ -77,9 +77,9 @@ def update(vectors: Floats, entries: Floats, dim: int, weights: Floats | None, o
 def split(vectors: Floats, dim: int, weights: Floats | None, count: int, seed: int) -> tuple[Words, Words]:
     """Cuts the vectors [N,S] into at most `count` cells of small error: order [N], cell after cell with alike cells
     side by side, and starts [cells + 1]. Raises DataError for rows and weights that do not fit together, and
-    for a count below 1."""
-    if count < 1:
-        raise DataError(f"split: vectors cannot be split into {count} cells; give 1 or more")
+    for no vectors or a count below 1."""
+    if count < 1 or len(vectors) == 0:
+        raise DataError(f"split: {len(vectors)} vectors cannot be split into {count} cells; give 1 or more of each")
     _check_rows("split", vectors, vectors[:1], dim)
     _check_weights("split", weights, len(vectors))
     order, starts = np.empty(len(vectors), np.int32), np.empty(min(count, len(vectors)) + 1, np.int32)

@@ -26,12 +26,20 @@ _SMALL_JUMP, _LARGE_JUMP = 6, 48
 class MatchCosts:
     """best_views: the lowest costs that count, of so many sources; census_share: of the cost, the rest is ZNCC;
     geometric_weight: cost of a pixel of disagreement with the depth of a source that has one; spacing: pixels between
-    the samples of a patch."""
+    the samples of a patch. Raises DataError for no view, no spacing, a share outside 0..1 and a negative weight."""
 
     best_views: int
     census_share: float = 0.5
     geometric_weight: float = 0.0
     spacing: int = 1
+
+    def __post_init__(self) -> None:
+        shares = 0.0 <= self.census_share <= 1.0 and 0.0 <= self.geometric_weight < float("inf")
+        if self.best_views < 1 or self.spacing < 1 or not shares:
+            raise DataError(
+                "MatchCosts: best_views and spacing are 1 or more, census_share is 0 to 1, geometric_weight 0 or more; "
+                f"found {self.best_views}, {self.spacing}, {self.census_share:g}, {self.geometric_weight:g}"
+            )
 
 
 @dataclass(frozen=True)

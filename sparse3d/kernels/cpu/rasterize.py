@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU rasteriser as a torch operator with autograd."""
+"""The CPU rasteriser as a torch operator with autograd.
+
+What is done per pixel or splat beside the kernels is done in numpy: torch would start its own threads for it, and those
+spin between two calls, which makes a picture ten times slower where other processes use the processors.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,16 +29,16 @@ from sparse3d.kernels.records import OutputGradients, Rasterization, RasterSetti
 def _forward(parameters: list[Tensor], camera: View, background: Tensor, settings: RasterSettings) -> list[Tensor]:
     done = Rasterizer(FreshArena()).forward(parameters, camera, background, settings)
     n, h, w = parameters[0].shape[0], settings.height, settings.width
-    empty = torch.zeros(h, w)
-    means2d, radii, weight_sum, weight_max = torch.zeros(n, 2), torch.zeros(n), torch.zeros(n), torch.zeros(n)
+    means2d, radii, weight_sum, weight_max = _zeros(n, 2), _zeros(n), _zeros(n), _zeros(n)
     _scatter_statistics(done, means2d, radii, weight_sum, weight_max)
-    depth = done.depth if done.depth is not None else empty
-    median = done.median_depth if done.median_depth is not None else empty.clone()
+    alpha = torch.from_numpy(np.float32(1.0) - done.transmittance.numpy())
+    depth = done.depth if done.depth is not None else _zeros(h, w)
+    median = done.median_depth if done.median_depth is not None else _zeros(h, w)
     saved = [
         done.transmittance, done.records, done.tiles, done.block_visible, done.block_slots, done.pairs, done.tile_start,
         done.masks, done.tile_used,
     ]  # fmt: skip
-    return [done.image, 1.0 - done.transmittance, depth, median, means2d, radii, weight_sum, weight_max, *saved]
+    return [done.image, alpha, depth, median, means2d, radii, weight_sum, weight_max, *saved]
 
 
 def _scatter_statistics(done: Pass, means2d: Tensor, radii: Tensor, weight_sum: Tensor, weight_max: Tensor) -> None:
@@ -41,19 +46,23 @@ def _scatter_statistics(done: Pass, means2d: Tensor, radii: Tensor, weight_sum: 
     blocks = done.block_visible.numel()
     if blocks == 0 or done.visible == 0:
         return
-    floats = done.records.view(torch.float32).view(blocks, -1, RECORD_BYTES // 4)
-    lane = torch.arange(floats.shape[1])[None, :] < done.block_visible[:, None]
+    floats = done.records.numpy().view(np.float32).reshape(blocks, -1, RECORD_BYTES // 4)
+    lane = np.arange(floats.shape[1])[None, :] < done.block_visible.numpy()[:, None]
     rows = floats[lane]
-    words = rows.view(torch.int32)
-    splat = words[:, RECORD_SPLAT].long()
-    means2d[splat] = rows[:, 0:2]
-    radii[splat] = done.tiles.view(torch.float32).view(blocks, -1, TILES_BYTES // 4)[lane][:, 0]
+    words = rows.view(np.int32)
+    splat = words[:, RECORD_SPLAT]
+    means2d.numpy()[splat] = rows[:, 0:2]
+    radii.numpy()[splat] = done.tiles.numpy().view(np.float32).reshape(blocks, -1, TILES_BYTES // 4)[..., 0][lane]
     if done.pair_weights is not None and done.num_pairs > 0:
         # Slots stand in the order of the records.
-        pair_splat = torch.repeat_interleave(splat, words[:, RECORD_NUM_PAIRS].long())
-        weights = done.pair_weights.view(-1, 2)
-        weight_sum.index_add_(0, pair_splat, weights[:, 0])
-        weight_max.scatter_reduce_(0, pair_splat, weights[:, 1], "amax")
+        pair_splat = np.repeat(splat, words[:, RECORD_NUM_PAIRS])
+        weights = done.pair_weights.numpy().reshape(-1, 2)
+        np.add.at(weight_sum.numpy(), pair_splat, weights[:, 0])
+        np.maximum.at(weight_max.numpy(), pair_splat, weights[:, 1])
+
+
+def _zeros(*shape: int) -> Tensor:
+    return torch.from_numpy(np.zeros(shape, np.float32))
 
 
 @torch.library.custom_op("sparse3d::rasterize", mutates_args=(), device_types="cpu")
@@ -135,4 +144,8 @@ def rasterize(
             s.width, s.height, s.sh_degree, s.antialias, s.near, s.depth, s.stats,
         )  # fmt: skip
         views.append(out[:8])
-    return Rasterization(*(torch.stack(column) for column in zip(*views, strict=True)))
+    return Rasterization(*(_stacked(column) for column in zip(*views, strict=True)))
+
+
+def _stacked(column: tuple[Tensor, ...]) -> Tensor:
+    return column[0][None] if len(column) == 1 else torch.stack(column)
