@@ -14,7 +14,7 @@ import pytest
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError, UsageError
 from sparse3d.load import SceneConfig, load_scene
-from sparse3d.load.parsers import PARSERS
+from sparse3d.load.parsers import PARSERS, Work
 from sparse3d.load.parsers.colmap_model import read_model
 from sparse3d.photos.undistort import distort
 from sparse3d.records.scene import Scene
@@ -128,6 +128,34 @@ def test_colmap_smaller_photos(tmp_path: Path) -> None:
     scene = load_scene(tmp_path)
     assert_projects_alike(scene, cams)
     assert any("256x192" in note and "64x48" in note and "multiplied by 0.25" in note for note in scene.notes)
+    assert "images/ does not hold the photos; their smaller copies in images_4/ are taken" in scene.notes
+
+
+def test_smaller_photos_of_every_kind_are_named(tmp_path: Path) -> None:
+    cams = middle(makers.cameras(4))
+    makers.write_transforms(tmp_path / "transforms", cams)
+    (tmp_path / "transforms" / "images").rename(tmp_path / "transforms" / "images_2")
+    makers.write_llff(tmp_path / "llff", cams, 4)
+    makers.write_neus(tmp_path / "neus", cams, 4)
+    for kind, named, taken in (("transforms", "images", 2), ("llff", "images", 4), ("neus", "image", 4)):
+        scene = load_scene(tmp_path / kind)
+        assert scene.kind == kind
+        assert_projects_alike(scene, cams)
+        assert f"{named}/ does not hold the photos; their smaller copies in images_{taken}/ are taken" in scene.notes
+
+
+def test_plain_photos_in_a_folder_of_smaller_copies(tmp_path: Path) -> None:
+    cams = makers.cameras(4)
+    (tmp_path / "images").mkdir()
+    makers.write_photos(tmp_path / "images_8", cams)
+    makers.write_photos(tmp_path / "images_4", cams)
+    (tmp_path / "images_2").mkdir()
+    assert PARSERS["photos"].sniff(tmp_path) == "images_4/ holds 4 photos"
+    parsed = PARSERS["photos"].parse(tmp_path, SceneConfig(), Work(None, None))
+    assert {photo.path.parent.name for photo in parsed.photos} == {"images_4"}
+    assert parsed.notes == ("images/ does not hold the photos; their smaller copies in images_4/ are taken",)
+    makers.write_photos(tmp_path / "images", cams)
+    assert PARSERS["photos"].parse(tmp_path, SceneConfig(), Work(None, None)).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
                 f"{path}: none of the {frames.listed} photos it lists exists, first {root / frames.missing[0]}; "
                 "check that the pictures lie where file_path says"
             )
-        notes += dropped_note(frames.missing, frames.listed, path.name)
+        notes += dropped_note(frames.missing, frames.listed, path.name) + frames.notes
         photos += frames.photos
     return ParsedScene("blender", root, by_name(photos, str(root)), notes=notes)
 

@@ -17,6 +17,7 @@ from sparse3d.load.config import SceneConfig
 from sparse3d.load.parsers.colmap_model import has_model, read_model
 from sparse3d.load.parsers.parsed_scene import ParsedScene
 from sparse3d.load.parsers.parser import PARSERS, SceneParser, Work, by_name, dropped_note
+from sparse3d.load.parsers.photo_folders import is_smaller, smaller_note
 from sparse3d.photos.photo import Photo
 from sparse3d.records.points import Points
 
@@ -49,6 +50,8 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         else:
             missing.append(camera.name)
     notes = dropped_note(missing, len(names), "the COLMAP model")
+    if is_smaller(pictures):
+        notes += (smaller_note("images", pictures),)
     others = [p.name for p in sorted(folder.parent.iterdir()) if p.is_dir() and p != folder and has_model(p)]
     if folder.name.isdigit() and others:
         notes += (f"the model {folder.name} is read; {len(others)} others beside it are passed over",)
@@ -76,7 +79,7 @@ def _picture_folder(root: Path, model: Path, names: list[str]) -> Path:
     candidates = []
     for base in bases:
         candidates += [base / "images", base / "image", base / "input"]
-        smaller = [p for p in base.glob("images_*") if re.fullmatch(r"images_\d+", p.name)]
+        smaller = [p for p in base.glob("images_*") if is_smaller(p)]
         candidates += sorted(smaller, key=lambda p: int(p.name[7:]))
         candidates.append(base)
         counts = [sum((folder / name).is_file() for name in names) for folder in candidates]

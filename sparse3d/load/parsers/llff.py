@@ -8,7 +8,6 @@ middle, pixel centres at +0.5. The two depths (near, far) come from points of al
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from sparse3d.load.config import SceneConfig
 from sparse3d.load.parsers.matrices import load_npy
 from sparse3d.load.parsers.parsed_scene import ParsedScene
 from sparse3d.load.parsers.parser import PARSERS, SceneParser, Work, by_name, invert, others_note, rigid
+from sparse3d.load.parsers.photo_folders import is_smaller, smaller_folders, smaller_note
 from sparse3d.photos.files import list_photos
 from sparse3d.photos.photo import Photo
 
@@ -53,6 +53,8 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         camera = Camera(round(width), round(height), focal, focal, width / 2, height / 2, pose, name=file.name)
         photos.append(Photo(file.name, file, camera))
     notes = others_note(others, folder[0])
+    if is_smaller(folder[0]) and len(folder) == 1:
+        notes += (smaller_note("images", folder[0]),)
     if len(folder) > 1:
         notes += (f"photos from {folder[0].name}/; {', '.join(f.name for f in folder[1:])} are passed over",)
     return ParsedScene("llff", root, by_name(photos, str(path)), notes=notes)
@@ -60,8 +62,8 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
 
 def picture_folders(root: Path) -> list[Path]:
     """images/ and images_<factor>/ with photos, the largest pictures first."""
-    found = [p for p in root.iterdir() if re.fullmatch(r"images(_\d+)?", p.name) and p.is_dir() and list_photos(p)[0]]
-    return sorted(found, key=lambda p: int(p.name[7:] or 1))
+    whole = root / "images"
+    return [whole] * (whole.is_dir() and bool(list_photos(whole)[0])) + smaller_folders(root)
 
 
 PARSERS.register("llff")(SceneParser("llff", "poses_bounds.npy with images/ or images_<factor>/ (LLFF)", sniff, parse))

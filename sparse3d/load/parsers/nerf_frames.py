@@ -19,6 +19,7 @@ import numpy as np
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.load.parsers.parser import cam_from_world_opengl, stored_size
+from sparse3d.load.parsers.photo_folders import smaller_note
 from sparse3d.photos.files import PHOTO_SUFFIXES
 from sparse3d.photos.photo import Photo
 
@@ -28,11 +29,13 @@ _FISHEYE_MODELS = ("OPENCV_FISHEYE", "FISHEYE")
 
 @dataclass(frozen=True)
 class Frames:
-    """photos in the order of the file; missing: file names listed that do not exist."""
+    """photos in the order of the file; missing: file names listed that do not exist. notes: sentences on folders that
+    stand in for those that the file names."""
 
     photos: tuple[Photo, ...]
     missing: tuple[str, ...]
     listed: int
+    notes: tuple[str, ...] = ()
 
 
 def read_frames(path: Path, data: Mapping[str, Any], split: str | None = None) -> Frames:
@@ -41,6 +44,7 @@ def read_frames(path: Path, data: Mapping[str, Any], split: str | None = None) -
     if not isinstance(frames, list) or not frames:
         raise DataError(f"{path}: lists no frames (key 'frames')")
     photos, missing = [], []
+    notes: dict[str, None] = {}
     for index, frame in enumerate(frames):
         where = f"{path}: frame {index}"
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
@@ -50,6 +54,9 @@ def read_frames(path: Path, data: Mapping[str, Any], split: str | None = None) -
         if file is None:
             missing.append(name)
             continue
+        named = (path.parent / name).parent
+        if file.parent != named:
+            notes[smaller_note(named.name, file.parent)] = None
         where = f"{where} ({name})"
         camera = _camera(where, {**data, **frame}, file, name + (file.suffix if not _has_suffix(name) else ""))
         mask = frame.get("mask_path")
@@ -59,7 +66,7 @@ def read_frames(path: Path, data: Mapping[str, Any], split: str | None = None) -
             if not mask_path.is_file():
                 raise DataError(f"{where}: mask_path {mask} does not exist")
         photos.append(Photo(camera.name, file, camera, split=split, mask_path=mask_path))
-    return Frames(tuple(photos), tuple(missing), len(frames))
+    return Frames(tuple(photos), tuple(missing), len(frames), tuple(notes))
 
 
 def clean_name(file_path: str) -> str:

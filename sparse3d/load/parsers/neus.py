@@ -28,6 +28,7 @@ from sparse3d.load.parsers.parser import (
     others_note,
     stored_size,
 )
+from sparse3d.load.parsers.photo_folders import is_smaller, smaller_folders, smaller_note
 from sparse3d.photos.files import list_photos
 from sparse3d.photos.photo import Photo
 
@@ -65,6 +66,8 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         skewed += abs(skew) > _SKEW_PX
         photos.append(Photo(file.name, file, camera))
     notes = others_note(others, folder)
+    if is_smaller(folder):
+        notes += (smaller_note("image", folder),)
     if skewed:
         notes += (f"{skewed} cameras have a skew of more than {_SKEW_PX} px, which is dropped",)
     return ParsedScene("neus", root, by_name(photos, str(path)), notes=notes)
@@ -90,10 +93,7 @@ def _read_matrices(path: Path) -> dict[int, NDArray[np.float64]]:
 
 
 def _picture_folder(root: Path) -> Path:
-    smaller = sorted(
-        (p for p in root.iterdir() if re.fullmatch(r"images?_\d+", p.name)), key=lambda p: int(p.name.split("_")[1])
-    )
-    for folder in (*(root / name for name in _FOLDERS), *smaller):
+    for folder in (*(root / name for name in _FOLDERS), *smaller_folders(root)):
         if folder.is_dir() and list_photos(folder)[0]:
             return folder
     raise DataError(f"{root}: holds no photos in image/, images/ or images_<factor>/")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A plain folder of photos without cameras, which structure from motion finds later.
 
-Photos lie in the folder itself or in images/, image/ or input/ under it. Their orientation tag is honoured.
+Photos lie in the folder itself or in images/, image/ or input/ under it, or, where none of these has any, in images_2/,
+images_4/ and so on. Their orientation tag is honoured.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from sparse3d.errors import DataError
 from sparse3d.load.config import SceneConfig
 from sparse3d.load.parsers.parsed_scene import ParsedScene
 from sparse3d.load.parsers.parser import PARSERS, SceneParser, Work, by_name, others_note
+from sparse3d.load.parsers.photo_folders import is_smaller, smaller_folders, smaller_note
 from sparse3d.photos.files import list_photos
 from sparse3d.photos.photo import Photo
 
@@ -24,7 +26,7 @@ def photo_folder(root: Path) -> Path | None:
         folder = root / name
         if folder.is_dir() and list_photos(folder)[0]:
             return folder
-    return None
+    return next(iter(smaller_folders(root)), None)
 
 
 def sniff(root: Path) -> str | None:
@@ -40,7 +42,10 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         raise DataError(f"{root}: holds no photos, nor does images/ under it")
     files, others = list_photos(folder)
     photos = by_name([Photo(path.name, path, None, upright=True) for path in files], str(folder))
-    return ParsedScene("photos", root, photos, notes=others_note(others, folder))
+    notes = others_note(others, folder)
+    if folder != root and is_smaller(folder):
+        notes += (smaller_note("images", folder),)
+    return ParsedScene("photos", root, photos, notes=notes)
 
 
 PARSERS.register("photos")(SceneParser("photos", "a folder of photos without cameras", sniff, parse))

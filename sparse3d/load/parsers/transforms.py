@@ -37,7 +37,7 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
             f"{path}: none of the {frames.listed} photos it lists exists, first {path.parent / frames.missing[0]}; "
             "check that the pictures lie where file_path says"
         )
-    notes = dropped_note(frames.missing, frames.listed, path.name)
+    notes = dropped_note(frames.missing, frames.listed, path.name) + frames.notes
     photos = by_name(_with_splits(path, data, frames.photos), str(path))
     points = None
     ply = data.get("ply_file_path")
