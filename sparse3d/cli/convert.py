@@ -90,7 +90,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _page(args: Args, splats: Splats) -> PageOptions:
-    """Named after the file; a run's page opens at its first training photo."""
+    """Named after the file; a run's page opens at its best training photo."""
     from sparse3d.export.page import page_options
     from sparse3d.runs.finished import cameras_beside
 

@@ -78,7 +78,6 @@ def _swept(
 
 
 def page_of(source: Source, out: Path) -> PageOptions:
-    """The page's title is the file's name; it opens where the middle one of the source's own cameras stood."""
+    """The page's title is the file's name; it opens at the best one of the source's own cameras."""
     sampled = source.found.endswith("around the scene")
-    middle = len(source.cameras) // 2
-    return page_options(out.stem, source.splats, () if sampled else source.cameras[middle:] + source.cameras[:middle])
+    return page_options(out.stem, source.splats, () if sampled else source.cameras)

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from sparse3d.camera import Camera
-from sparse3d.formats.html.options import PageOptions, StartCamera, Vector, start_of_camera, start_of_splats
+from sparse3d.export.first_view import first_view
+from sparse3d.formats.html.options import PageOptions, StartCamera, start_of_splats
 from sparse3d.render import render
 from sparse3d.splats import Splats
 
@@ -18,10 +19,15 @@ _POSTER_SIDE = 640
 
 
 def page_options(title: str, splats: Splats, cameras: Sequence[Camera] = ()) -> PageOptions:
-    """The page opens at the first camera, upright as the cameras are on average; without any, where most splats are in
-    view. Its poster is that view [640,640], drawn from the splats: it tells nothing that they do not."""
-    start = start_of_camera(cameras[0], splats, _mean_up(cameras)) if cameras else start_of_splats(splats)
-    return PageOptions(title=title, poster=_poster(splats, start), camera=start)
+    """The page opens at the best one of the photos of `cameras` and stays near to where they looked (`first_view`);
+    without any, it opens where most splats are in view and goes anywhere. Its poster is that view [640,640], drawn from
+    the splats: it tells nothing that they do not."""
+    if not cameras:
+        start, reach = start_of_splats(splats), None
+    else:
+        view = first_view(splats, cameras)
+        start, reach = view.camera, view.reach
+    return PageOptions(title=title, poster=_poster(splats, start), camera=start, reach=reach)
 
 
 def view_of_start(start: StartCamera, side: int) -> Camera:
@@ -45,12 +51,3 @@ def _poster(splats: Splats, start: StartCamera) -> bytes:
     out = io.BytesIO()
     Image.fromarray(np.round(image * 255).astype(np.uint8)).save(out, "PNG")
     return out.getvalue()
-
-
-def _mean_up(cameras: Sequence[Camera]) -> Vector | None:
-    """None where the cameras do not agree on a direction, as in a capture from all around an object in the air."""
-    up = np.mean([-camera.cam_from_world[1, :3] for camera in cameras], axis=0)
-    if np.linalg.norm(up) < 0.3:
-        return None
-    x, y, z = (float(value) for value in up)
-    return x, y, z

@@ -22,7 +22,7 @@ from sparse3d.camera import Camera
 from sparse3d.errors import BackendError, DataError, UsageError
 from sparse3d.formats import FORMATS, WriteOptions
 from sparse3d.formats.html import page as html_page
-from sparse3d.formats.html.options import PageOptions, StartCamera, start_of_camera, start_of_splats
+from sparse3d.formats.html.options import Below, PageOptions, Reach, StartCamera, start_of_splats
 from tests.formats import fuzz
 from tests.formats.makers import make_splats
 
@@ -206,17 +206,9 @@ def test_impossible_first_camera(change: dict[str, object], words: str) -> None:
         dataclasses.replace(good, **change)  # type: ignore[arg-type]
 
 
-def test_first_cameras() -> None:
+def test_first_camera_of_splats_alone() -> None:
     splats = make_splats(400)
     pose = np.eye(4)
-    pose[:3, 3] = (-0.3, 0.7, 3.0)
-    camera = Camera(300, 400, 350.0, 350.0, 150.0, 200.0, pose)
-    start = start_of_camera(camera, splats)
-    assert start.position == pytest.approx((0.3, -0.7, -3.0))
-    assert start.target == pytest.approx((0.3, -0.7, 1.9), abs=0.2), "the middle of the cloud"
-    assert start.up == (0.0, -1.0, 0.0)
-    assert start.fov == pytest.approx(2 * np.degrees(np.arctan(np.sqrt(300 * 400) / 700)))
-    assert start_of_camera(camera, splats, (0.0, 0.0, 1.0)).up == (0.0, 0.0, 1.0)
     own = start_of_splats(splats)
     assert own.target == pytest.approx((0.3, -0.7, 1.9), abs=0.3)
     pose[:3, 3] = -np.array(own.position)
@@ -224,6 +216,52 @@ def test_first_cameras() -> None:
     pixels, depths = Camera(400, 400, focal, focal, 200.0, 200.0, pose).project(splats.means.numpy())
     seen = (depths > 0) & (np.abs(pixels - 200) < 200).all(axis=1)
     assert 0.6 < seen.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"yaw": (5.0, -5.0)}, "lower bound above its upper one"),
+        ({"pitch": (0.0, float("inf"))}, "must be finite"),
+        ({"distance": (0.0, 2.0)}, "distances above 0"),
+        ({"shift": -1.0}, "a shift of 0 or more"),
+    ],
+)
+def test_impossible_reach(change: dict[str, object], words: str) -> None:
+    good = Reach(None, (-10.0, 20.0), (1.0, 4.0), 0.5)
+    with pytest.raises(UsageError, match=words):
+        dataclasses.replace(good, **change)  # type: ignore[arg-type]
+
+
+def meta(page: str) -> dict[str, object]:
+    return json.loads(re.findall(r'id="meta">([^<]*)<', page)[0])
+
+
+def test_reach_is_in_the_page_in_radians(tmp_path: Path) -> None:
+    reach = Reach((-90.0, 45.0), (-10.0, 20.0), (1.0, 4.0), 0.5)
+    found = meta(made(tmp_path, PageOptions(reach=reach)))["reach"]
+    assert found == {
+        "yaw": pytest.approx([-np.pi / 2, np.pi / 4]),
+        "pitch": pytest.approx([-np.pi / 18, np.pi / 9]),
+        "distance": [1.0, 4.0],
+        "shift": 0.5,
+    }
+    around = meta(made(tmp_path, PageOptions(reach=dataclasses.replace(reach, yaw=None))))["reach"]
+    assert isinstance(around, dict)
+    assert around["yaw"] is None
+    assert meta(made(tmp_path))["reach"] is None
+
+
+def test_below_the_scene(tmp_path: Path) -> None:
+    alone = made(tmp_path)
+    assert 'data-kind="scene"' in alone
+    page = made(tmp_path, PageOptions(below=Below("<main>{{SCENE}} words</main>", "main { color: red; }")))
+    assert "<main>{{SCENE}} words</main>" in page
+    assert 'data-kind="report"' in page
+    style = scripts(page)[1]
+    assert style.endswith("main { color: red; }")
+    assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() in page
+    assert formats.read(tmp_path / "scene.html").num_splats == make_splats().num_splats
 
 
 def test_how_to_open(tmp_path: Path) -> None:

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse3d.camera import Camera
 from sparse3d.errors import UsageError
 from sparse3d.splats import Splats
 
 Vector = tuple[float, float, float]
 
 _DEFAULT_FOV = 50.0
-# Near splats of a trained scene are often floaters, so the pivot is not the nearest thing but the middle one.
-_MIDDLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,34 +41,49 @@ class StartCamera:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How far photos looked about the target of a page's first camera: beyond it the view springs back.
+
+    yaw: degrees to the left (below 0) and right that the view may turn from the first one, None for all around; pitch:
+    of the line of sight over the horizon that `up` makes, degrees. distance: least and most to what it turns about;
+    shift: how far that may be moved; both in world units. Raises UsageError where nothing lies between the bounds.
+    """
+
+    yaw: tuple[float, float] | None
+    pitch: tuple[float, float]
+    distance: tuple[float, float]
+    shift: float
+
+    def __post_init__(self) -> None:
+        bounds = [*(self.yaw or (0.0, 0.0)), *self.pitch, *self.distance, self.shift]
+        if not all(math.isfinite(value) for value in bounds):
+            raise UsageError(f"the page's reach must be finite, found {bounds}")
+        if any(least > most for least, most in (self.yaw or (0.0, 0.0), self.pitch, self.distance)):
+            raise UsageError(f"the page's reach has a lower bound above its upper one: {bounds}")
+        if self.distance[0] <= 0 or self.shift < 0:
+            raise UsageError(f"the page's reach needs distances above 0 and a shift of 0 or more, found {bounds}")
+
+
+@dataclass(frozen=True)
+class Below:
+    """What stands under the scene, and makes the page one that scrolls: HTML of ours (every foreign text in it already
+    escaped) and its CSS. No script of it runs, and it can load pictures from data: addresses only."""
+
+    markup: str
+    style: str
+
+
+@dataclass(frozen=True)
 class PageOptions:
     """title: any text. poster: bytes of a picture shown while the scene is unpacked, in a format that Pillow reads; it
-    is made small and loses its metadata. camera: None stands where most splats are in view."""
+    is made small and loses its metadata. camera: None stands where most splats are in view; reach: None lets the view
+    go anywhere. below: None for the scene alone."""
 
     title: str = "Splat scene"
     poster: bytes | None = None
     camera: StartCamera | None = None
-
-
-def start_of_camera(camera: Camera, splats: Splats, up: Vector | None = None) -> StartCamera:
-    """A photo's camera as first view of a page, turning about the splats in the middle of its picture.
-
-    up: of the scene (for example the mean of all cameras'), None for the camera's own.
-    """
-    means = splats.means.detach().cpu().numpy().astype(np.float64)
-    pixels, depths = camera.project(means)
-    shares = np.abs(pixels / (camera.width, camera.height) - 0.5).max(axis=1)
-    seen = (depths > 0) & (shares < 0.25)
-    if not seen.any():
-        seen = depths > 0
-    weights = _opacities(splats)[seen]
-    distance = _weighted_quantile(depths[seen], weights, _MIDDLE) if seen.any() else 1.0
-    forward, own_up = camera.cam_from_world[2, :3], -camera.cam_from_world[1, :3]
-    target = camera.position + distance * forward
-    side = math.sqrt(camera.width * camera.height)
-    fov = 2 * math.degrees(math.atan(side / (2 * math.sqrt(camera.fx * camera.fy))))
-    fov = min(150.0, max(5.0, fov))
-    return StartCamera(_vector(camera.position), _vector(target), up or _vector(own_up), fov)
+    reach: Reach | None = None
+    below: Below | None = None
 
 
 def start_of_splats(splats: Splats) -> StartCamera:

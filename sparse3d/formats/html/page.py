@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse3d.errors import BackendError, UsageError
-from sparse3d.formats.html.options import PageOptions, StartCamera, Vector
+from sparse3d.formats.html.options import PageOptions, Reach, StartCamera, Vector
 
 # Base64 characters of one data block: a browser reads and frees them one by one. A multiple of 4.
 _BLOCK = 4 << 20
@@ -38,15 +38,21 @@ def make_page(spz: bytes, options: PageOptions, camera: StartCamera) -> bytes:
     parts = {name: _player_file(name) for name in ("page.html", "style.css", "boot.js", "player.js")}
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     code = deflate.compress(parts["player.js"].encode("utf-8")) + deflate.flush()
+    below = options.below
+    style = parts["style.css"] + ("" if below is None else below.style)
+    meta = {"bytes": len(spz), "camera": _camera(camera), "reach": _reach(options.reach), "metre": _metre(camera)}
     fields = {
-        "CSP": policy([parts["boot.js"], parts["player.js"]], parts["style.css"]),
+        "CSP": policy([parts["boot.js"], parts["player.js"]], style),
+        "KIND": "scene" if below is None else "report",
+        "SCHEME": "dark" if below is None else "light dark",
         "TITLE": html.escape(_one_line(options.title)),
-        "STYLE": parts["style.css"],
+        "STYLE": style,
         "POSTER": _poster_tag(options.poster),
-        "META": data_json({"bytes": len(spz), "camera": _camera(camera), "metre": _metre(camera)}),
+        "META": data_json(meta),
         "CODE": _base64(code),
         "SCENE": _scene_blocks(spz),
         "BOOT": parts["boot.js"],
+        "BELOW": "" if below is None else below.markup,
     }
     # One pass, so that a title which looks like a field stays a title.
     return re.sub(r"\{\{([A-Z]+)\}\}", lambda match: fields[match[1]], parts["page.html"]).encode("utf-8")
@@ -144,6 +150,14 @@ def _camera(camera: StartCamera) -> dict[str, Any]:
 
     vectors = {"position": turned(camera.position), "target": turned(camera.target), "up": turned(camera.up)}
     return {**vectors, "fov": camera.fov}
+
+
+def _reach(reach: Reach | None) -> dict[str, Any] | None:
+    """Angles in radians. Turning y and z round leaves them as they are."""
+    if reach is None:
+        return None
+    yaw, pitch = (bounds and [math.radians(angle) for angle in bounds] for bounds in (reach.yaw, reach.pitch))
+    return {"yaw": yaw, "pitch": pitch, "distance": list(reach.distance), "shift": reach.shift}
 
 
 def _metre(camera: StartCamera) -> float:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fingers, mouse, wheel and keys -> a new pose. One finger or the left button turns, two fingers or the right button
-// move, pinch and wheel come nearer.
+// move, pinch and wheel come nearer. In orbit the view stays where the photos looked, or comes back there.
 import { type Frame, type Pose, between, focalLength, moved, turned, zoomed } from "./camera";
+import type { Limits } from "./reach";
 
 export type Mode = "orbit" | "fly";
 
@@ -10,7 +11,20 @@ const KEY_ZOOM = 1.4;
 const WHEEL_ZOOM = 0.0012;
 const GLIDE_PER_S = 6;
 const RESET_S = 0.45;
+/** A wheel is taken to be let go this long after its last step. */
+const WHEEL_REST_MS = 250;
 const HELD_KEYS = /^(Arrow(Left|Right|Up|Down)|Key[WASDQE]|Equal|Minus|Numpad(Add|Subtract)|Shift(Left|Right))$/;
+
+export interface Surroundings {
+  /** Called when something may move. */
+  wake(): void;
+  /** Whether the viewer asked for less motion. */
+  calm(): boolean;
+  /** Whether keys and wheel are for the scene and not for the page around it. */
+  heeds(): boolean;
+  /** How far the photos looked, where that is known. */
+  limits?: Limits;
+}
 
 export class Controls {
   mode: Mode = "orbit";
@@ -20,16 +34,15 @@ export class Controls {
   private glide = { yaw: 0, pitch: 0 };
   private lastTurn = { yaw: 0, pitch: 0, at: 0 };
   private reset: { from: Pose; t: number } | undefined;
+  private wheelAt = -Infinity;
   private readonly scale: number;
 
-  /** `wake` is called when something may move; `calm`: the viewer asked for less motion. */
   constructor(
     private readonly canvas: HTMLElement,
     private readonly frame: Frame,
     private readonly first: Pose,
     private readonly fov: number,
-    private readonly calm: () => boolean,
-    private readonly wake: () => void,
+    private readonly around: Surroundings,
   ) {
     this.pose = first;
     this.scale = first.distance;
@@ -42,15 +55,15 @@ export class Controls {
     canvas.addEventListener("wheel", (e) => this.wheel(e), { passive: false });
     addEventListener("keydown", (e) => this.key(e));
     addEventListener("keyup", (e) => this.keys.delete(e.code));
-    addEventListener("blur", () => this.keys.clear());
+    for (const place of [window, canvas]) place.addEventListener("blur", () => this.keys.clear());
   }
 
   /** Back to the first view, in one move unless the viewer asked for less motion. */
   goBack(): void {
     this.glide = { yaw: 0, pitch: 0 };
-    if (this.calm()) this.pose = this.first;
+    if (this.around.calm()) this.pose = this.first;
     else this.reset = { from: this.pose, t: 0 };
-    this.wake();
+    this.around.wake();
   }
 
   /** Lets time pass; returns whether something goes on moving by itself. */
@@ -66,23 +79,45 @@ export class Controls {
       }
       return true;
     }
+    if (this.limits && this.limits.beyond(this.pose) > 0) this.glide = { yaw: 0, pitch: 0 };
     const speed = Math.hypot(this.glide.yaw, this.glide.pitch);
     if (speed > 0.01 && this.fingers.size === 0) {
       this.turn(this.glide.yaw * dt, this.glide.pitch * dt);
       const kept = Math.exp(-GLIDE_PER_S * dt);
       this.glide = { yaw: this.glide.yaw * kept, pitch: this.glide.pitch * kept };
     }
-    return this.useKeys(dt) || speed > 0.01;
+    const keys = this.useKeys(dt);
+    return this.easeBack(dt, keys) || keys || speed > 0.01;
+  }
+
+  /** In orbit only: who flies may go anywhere. */
+  private get limits(): Limits | undefined {
+    return this.mode === "orbit" ? this.around.limits : undefined;
+  }
+
+  /** Returns whether there is a way back to go, now or when the hand lets go. */
+  private easeBack(dt: number, held: boolean): boolean {
+    if (!this.limits || this.fingers.size > 0 || held) return false;
+    if (performance.now() - this.wheelAt < WHEEL_REST_MS) return this.limits.beyond(this.pose) > 0;
+    const next = this.around.calm() ? this.limits.nearest(this.pose) : this.limits.eased(this.pose, dt);
+    if (this.limits.beyond(this.pose) === 0) return false;
+    this.pose = next;
+    return true;
+  }
+
+  /** Where the hand moved the view, or less far where no photo looked. */
+  private go(pose: Pose): void {
+    this.pose = this.limits ? this.limits.resisted(this.pose, pose) : pose;
   }
 
   private turn(yaw: number, pitch: number): void {
-    this.pose = turned(this.frame, this.pose, yaw, pitch, this.mode === "orbit" ? "pivot" : "self");
+    this.go(turned(this.frame, this.pose, yaw, pitch, this.mode === "orbit" ? "pivot" : "self"));
   }
 
   private zoom(factor: number): void {
     if (this.mode === "orbit") {
-      this.pose = zoomed(this.frame, this.pose, factor, this.scale * 0.02, this.scale * 50);
-    } else this.pose = moved(this.frame, this.pose, 0, 0, -Math.log(factor) * this.scale);
+      this.go(zoomed(this.frame, this.pose, factor, this.scale * 0.02, this.scale * 50));
+    } else this.go(moved(this.frame, this.pose, 0, 0, -Math.log(factor) * this.scale));
   }
 
   /** CSS pixels of the whole view an angle of one radian takes. */
@@ -96,14 +131,14 @@ export class Controls {
     this.fingers.set(e.pointerId, { x: e.clientX, y: e.clientY });
     this.glide = { yaw: 0, pitch: 0 };
     this.reset = undefined;
-    this.wake();
+    this.around.wake();
   }
 
   private up(e: PointerEvent): void {
     if (!this.fingers.delete(e.pointerId)) return;
     const fresh = performance.now() - this.lastTurn.at < 60;
-    if (this.fingers.size === 0 && fresh && !this.calm()) this.glide = this.lastTurn;
-    this.wake();
+    if (this.fingers.size === 0 && fresh && !this.around.calm()) this.glide = this.lastTurn;
+    this.around.wake();
   }
 
   private move(e: PointerEvent): void {
@@ -115,7 +150,7 @@ export class Controls {
     finger.y = e.clientY;
     if (before.length === 1) this.drag(dx, dy, e);
     else if (before.length === 2) this.pinch(before, [...this.fingers.values()]);
-    this.wake();
+    this.around.wake();
   }
 
   private drag(dx: number, dy: number, e: PointerEvent): void {
@@ -135,7 +170,7 @@ export class Controls {
 
   private pan(dx: number, dy: number): void {
     const k = this.pose.distance / this.focal();
-    this.pose = moved(this.frame, this.pose, -dx * k, -dy * k, 0);
+    this.go(moved(this.frame, this.pose, -dx * k, -dy * k, 0));
   }
 
   private pinch(before: { x: number; y: number }[], after: { x: number; y: number }[]): void {
@@ -147,22 +182,26 @@ export class Controls {
   }
 
   private wheel(e: WheelEvent): void {
+    // Over a page that scrolls, only a pinch or a scene that was clicked takes the wheel.
+    if (!e.ctrlKey && !this.around.heeds()) return;
     e.preventDefault();
+    this.wheelAt = performance.now();
     const lines = e.deltaMode === 1 ? 16 : e.deltaMode === 2 ? 400 : 1;
     // Trackpads send a pinch as a wheel with Ctrl, in small steps.
     const delta = Math.max(-240, Math.min(240, e.deltaY * lines * (e.ctrlKey ? 6 : 1)));
     this.reset = undefined;
     this.zoom(Math.exp(delta * WHEEL_ZOOM));
-    this.wake();
+    this.around.wake();
   }
 
   private key(e: KeyboardEvent): void {
     if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
+    if (!this.around.heeds()) return;
     if (HELD_KEYS.test(e.code)) {
       if (!e.code.startsWith("Shift")) e.preventDefault();
       this.keys.add(e.code);
       this.reset = undefined;
-      this.wake();
+      this.around.wake();
     }
   }
 
@@ -176,7 +215,7 @@ export class Controls {
     if (zoom) this.zoom(Math.exp(zoom * KEY_ZOOM * dt));
     const step = 0.5 * this.scale * dt * (held("ShiftLeft", "ShiftRight") ? 3 : 1);
     const [x, y, z] = [held("KeyD") - held("KeyA"), held("KeyQ") - held("KeyE"), held("KeyW") - held("KeyS")];
-    if (x || y || z) this.pose = moved(this.frame, this.pose, x * step, y * step, z * step);
+    if (x || y || z) this.go(moved(this.frame, this.pose, x * step, y * step, z * step));
     return Boolean(yaw || pitch || zoom || x || y || z);
   }
 }

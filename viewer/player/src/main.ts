@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page: scene out of its data blocks, first picture, controls.
 import { type StartCamera, startPose } from "./camera";
-import { Controls } from "./controls";
+import { Controls, type Mode } from "./controls";
 import { Player } from "./player";
+import { Limits, type Reach } from "./reach";
 import { Renderer } from "./renderer";
 import { SceneWorker } from "./scene";
-import { byId, setState, showFailure, showHint, showProgress, wireBar } from "./ui";
+import { byId, heeds, setState, showFailure, showHint, showProgress, wireBar } from "./ui";
 import { enter, headsetThere } from "./xr";
 
 /** What the exporter says about the scene; see sparse3d/formats/html.py. */
 interface Meta {
   camera: StartCamera;
+  /** Where the photos looked from; null where none are known. */
+  reach: Reach | null;
   /** Scene units a metre in a headset. */
   metre: number;
 }
@@ -57,7 +60,9 @@ async function main(): Promise<void> {
   const { frame, pose } = startPose(meta.camera);
   const { fov } = meta.camera;
   let player: Player | undefined;
-  const controls = new Controls(canvas, frame, pose, fov, () => still.matches, () => player?.wake());
+  const limits = meta.reach ? new Limits(frame, pose, meta.reach) : undefined;
+  const around = { wake: () => player?.wake(), calm: () => still.matches, heeds, limits };
+  const controls = new Controls(canvas, frame, pose, fov, around);
   player = new Player(canvas, renderer, scene, controls, frame, fov, touch);
   player.onFrame = (frames) => {
     document.documentElement.dataset.frames = String(frames);
@@ -67,8 +72,12 @@ async function main(): Promise<void> {
     showHint(touch);
   };
   const { count, shDegree } = data.header;
+  const setMode = (mode: Mode): void => {
+    controls.mode = mode;
+    player.wake();
+  };
   wireBar(
-    { setMode: (mode) => (controls.mode = mode), goBack: () => controls.goBack() },
+    { setMode, goBack: () => controls.goBack() },
     `${count.toLocaleString("en")} splats, colours of degree ${shDegree}`,
   );
   const vr = byId("vr");

@@ -6,6 +6,13 @@ const HINT_MS = 5000;
 
 export const byId = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 
+const isReport = (): boolean => document.documentElement.dataset.kind === "report";
+
+/** Whether keys and wheel are for the scene: in a report, which scrolls, only once the scene was clicked. */
+export const heeds = (): boolean => !isReport() || document.activeElement === byId("view") || isFull();
+
+const isFull = (): boolean => Boolean(document.fullscreenElement);
+
 export function setState(state: "loading" | "ready" | "failed"): void {
   document.documentElement.dataset.state = state;
 }
@@ -29,7 +36,8 @@ export function showFailure(text: string): void {
 
 export function showHint(touch: boolean): void {
   const hint = byId("hint");
-  hint.textContent = touch ? "Drag to look around, pinch to zoom" : "Drag to look around, scroll to zoom";
+  const zoom = touch ? "pinch to zoom" : isReport() ? "click and scroll to zoom" : "scroll to zoom";
+  hint.textContent = `Drag to look around, ${zoom}`;
   hint.classList.add("shown");
   const hide = (): void => hint.classList.remove("shown");
   setTimeout(hide, HINT_MS);
@@ -51,7 +59,8 @@ export function wireBar(actions: Actions, facts: string): void {
     actions.setMode(fly ? "fly" : "orbit");
   };
   const switchFull = (): void => {
-    const done = document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen();
+    const whole = isReport() ? byId("stage") : document.documentElement;
+    const done = isFull() ? document.exitFullscreen() : whole.requestFullscreen();
     // A browser may refuse; the page then stays as it is.
     done.catch(() => undefined);
   };
@@ -64,10 +73,10 @@ export function wireBar(actions: Actions, facts: string): void {
   byId("help").onclick = help;
   about.onclick = (e) => e.target === about && about.close();
   document.addEventListener("fullscreenchange", () => {
-    full.setAttribute("aria-pressed", String(Boolean(document.fullscreenElement)));
+    full.setAttribute("aria-pressed", String(isFull()));
   });
   addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.repeat || about.open) return;
+    if (e.ctrlKey || e.metaKey || e.altKey || e.repeat || about.open || !heeds()) return;
     if (e.code === "KeyM") switchMode();
     else if (e.code === "KeyR") actions.goBack();
     else if (e.code === "KeyF" && !full.hidden) switchFull();
