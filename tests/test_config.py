@@ -93,7 +93,8 @@ def test_broken_toml_names_the_file(tmp_path: Path):
 def test_presets_are_effort_only_and_say_what_they_are_for(name: str):
     assert config.preset_purpose(name).startswith("For ")
     values = config.preset(name).values
-    assert set(values) == {"train"}
+    assert set(values) == {"scene", "train"}
+    assert set(values["scene"]) == {"max_side", "auto_side"}
     effort = {"steps", "checkpoint_every", "density", "schedule"}
     assert set(values["train"]) <= effort, "a preset changes effort, not what is trained"
     resolve(RunConfig(), [config.preset(name)])

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sparse3d.cli.table import next_commands, result_table
-from sparse3d.cli.terminal import Bar, say
-from sparse3d.train.events import Cleaned, Evaluated, Event, Finished, Started, Stepped
+from sparse3d.cli.terminal import Bar, duration, say
+from sparse3d.train.events import Cleaned, Evaluated, Event, Finished, Planned, Started, Stepped
 
 # Between two JSON lines of one stage of loading.
 _PROGRESS_EVERY_S = 1.0
@@ -43,7 +43,9 @@ class TerminalReader:
         self._bar.show(fraction, "done" if fraction >= 1.0 else "")
 
     def handle(self, event: Event) -> None:
-        if isinstance(event, Started):
+        if isinstance(event, Planned):
+            self._planned(event)
+        elif isinstance(event, Started):
             self._started(event)
         elif isinstance(event, Stepped):
             self._stepped(event)
@@ -59,6 +61,12 @@ class TerminalReader:
         print(result_table(metrics))
         print(next_commands(run))
         print(f"run folder: {run}", flush=True)
+
+    def _planned(self, event: Planned) -> None:
+        for note in event.notes:
+            say(f"note: {note}")
+        parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in event.stages.items())
+        say(f"this will take about {duration(sum(event.stages.values()))} here: {parts}")
 
     def _started(self, event: Started) -> None:
         self._close()

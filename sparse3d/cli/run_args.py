@@ -30,6 +30,10 @@ from sparse3d.train.config import TrainConfig
 class SceneArgs(SceneConfig):
     """Scene loading; --seed is that of training."""
 
+    max_side: int | Literal["auto", "full"] = "auto"
+    """Shrink photos so that the longer side is at most this many pixels; smaller ones stay as they are. full: all keep
+    their size. auto: what the number of photos, their sharpness and --auto-side carry."""
+
     seed: tyro.conf.Suppress[int] = 0
 
 
@@ -52,6 +56,9 @@ class RunArgs:
     """Folder of photos or of a scene, transforms.json, or a video."""
     preset: str = "default"
     """fast, default or quality: how much effort. Values given by hand win over it."""
+    minutes: float | None = None
+    """Choose steps and the photos' size so that the run takes about this many minutes on this machine; what is given by
+    hand stays."""
     few_views: Literal["auto", "on", "off"] = "auto"
     """Add the settings for few photos over the preset: auto does so for 12 training photos or fewer."""
     load: Annotated[SceneArgs, tyro.conf.arg(name="")] = field(default_factory=SceneArgs)
@@ -101,8 +108,8 @@ def _given_settings(args: RunArgs, words: Sequence[str]) -> dict[str, tuple[Any,
     found: dict[str, tuple[Any, bool]] = {}
     known = {option: (name, value) for option, name, value in _options(args)}
     for option in given_options(words):
-        if option == "few_views":
-            found[option] = (args.few_views, False)
+        if option in ("few_views", "minutes"):
+            found[option] = (getattr(args, option), False)
         elif option in known:
             name, value = known[option]
             for setting in _OTHER_NAMES.get(option, (name,)):

@@ -33,7 +33,7 @@ def result_table(metrics: dict[str, Any]) -> str:
         ),
         ("splats", f"{metrics['num_splats']:,}", f"{metrics['steps']} steps on {views['train']} photos"),
         ("time", duration(seconds["total"]), _seconds(seconds)),
-        ("memory", _number(metrics["peak_rss_mb"], ".0f", " MB"), "of the whole process at its peak"),
+        ("memory", _number(metrics["peak_rss_mb"], ".0f", " MB"), "of all processes at their peak"),
         ("cameras", metrics["cameras"], _CAMERAS.get(metrics["cameras"], "")),
     ]
     if metrics.get("psnr_aligned") is not None:
@@ -48,6 +48,10 @@ def result_table(metrics: dict[str, Any]) -> str:
     if metrics.get("psnr_full") is not None:
         rows.insert(2, ("PSNR whole", _number(metrics["psnr_full"], ".2f", " dB"), "outside of the masks too"))
         rows.insert(3, ("SSIM whole", _number(metrics["ssim_full"], ".4f"), "outside of the masks too"))
+    if metrics.get("psnr_native") is not None:
+        rows.insert(
+            1, ("PSNR full size", _number(metrics["psnr_native"], ".2f", " dB"), "with all pixels of the photos")
+        )
     return aligned(rows)
 
 

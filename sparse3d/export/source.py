@@ -134,7 +134,7 @@ def _photos_of(path: Path, splats: Splats) -> Iterator[RunPhotos]:
             f"{path}: the photos come without cameras, and estimated ones would not be in the frame of the splats; "
             "give a scene with cameras, or the run folder that the splats come from"
         )
-    loaded = load_scene(path, SceneConfig())
+    loaded = load_scene(path, SceneConfig(max_side="auto"))
     try:
         yield RunPhotos(loaded, TrainConfig(antialias=splats.antialias), {})
     finally:

@@ -9,7 +9,8 @@ beside the plain ones and never replace them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,10 +26,13 @@ from sparse3d.loss import Lpips
 from sparse3d.records.scene import Scene
 from sparse3d.splats import Splats
 
+Progress = Callable[[float], None]
 # (photo divided by, steps, rate): coarse pictures first, for a pose may be several pixels off. Rates are radians, and
 # parts of the extent for positions; within a round they fall to a tenth.
 _ROUNDS = ((4, 40, 4e-3), (2, 40, 2e-3), (1, 40, 1e-3))
 _SIDE_MIN_PX = 64
+# Larger photos are aligned at half, a third, ... of their size: poses are found to a fraction of a pixel all the same.
+_SIDE_MAX_PX = 1000
 
 
 @dataclass(frozen=True)
@@ -43,22 +47,27 @@ class Fitting:
 
 
 def aligned_scores(
-    scene: Scene, splats: Splats, how: Fitting, lpips: Lpips | None = None
+    scene: Scene, splats: Splats, how: Fitting, lpips: Lpips | None = None, progress: Progress | None = None
 ) -> tuple[Scores, tuple[Camera, ...]]:
-    """Scores on the held-out photos from aligned cameras, and all cameras of the scene with the aligned ones."""
-    cameras = align_cameras(scene, scene.test, splats, how)
+    """Scores on the held-out photos from aligned cameras, and all cameras of the scene with the aligned ones.
+    progress(share of the held-out photos done)."""
+    cameras = align_cameras(scene, scene.test, splats, how, progress)
     moved = replace(scene, cameras=cameras)
     render_image = image_renderer(splats, how.background, how.backend)
     return evaluate(moved, scene.test, render_image, lpips), cameras
 
 
-def align_cameras(scene: Scene, indices: Sequence[int], splats: Splats, how: Fitting) -> tuple[Camera, ...]:
+def align_cameras(
+    scene: Scene, indices: Sequence[int], splats: Splats, how: Fitting, progress: Progress | None = None
+) -> tuple[Camera, ...]:
     """The scene's cameras, those at `indices` moved (SE(3)) so that the frozen splats fit their photos best in the
     training loss; a camera for which no better place was found stays."""
     frozen = _Frozen(scene, splats, how)
     cameras = list(scene.cameras)
-    for index in indices:
+    for done, index in enumerate(indices, start=1):
         cameras[index] = _aligned(frozen, index)
+        if progress is not None:
+            progress(done / len(indices))
     return tuple(cameras)
 
 
@@ -69,6 +78,7 @@ class _Frozen:
         self.scene, self._splats, self._how = scene, splats, how
         self._params = {name: tensor.detach().float().contiguous() for name, tensor in splats.named()}
         self._step, self._loss = splat_step(how.backend, how.threads), photometric(how.backend)
+        self._photo: tuple[tuple[int, int], Tensor, Tensor | None] | None = None
 
     def loss(self, camera: Camera, index: int, factor: int) -> PhotometricLoss:
         """Of the photo `index` at its size divided by `factor`."""
@@ -77,7 +87,9 @@ class _Frozen:
         splats = self._splats
         settings = RasterSettings(view.width, view.height, sh_degree=splats.sh_degree, antialias=splats.antialias)
         rendering = self._step.render(self._params, view, self._how.background, settings)
-        target, mask = images.at_scale(index, factor), images.mask(index, factor)
+        if self._photo is None or self._photo[0] != (index, factor):
+            self._photo = (index, factor), images.at_scale(index, factor), images.mask(index, factor)
+        _, target, mask = self._photo
         return self._loss(rendering.image, target, mask, self._how.ssim_weight)
 
     def pose_gradient(self, v_image: Tensor) -> np.ndarray:
@@ -91,8 +103,10 @@ def _aligned(frozen: _Frozen, index: int) -> Camera:
     scene = frozen.scene
     camera = scene.cameras[index]
     pose = camera.cam_from_world
-    for factor, steps, rate in _ROUNDS:
-        if factor > 1 and min(scene.images.scaled_size(index, factor)) < _SIDE_MIN_PX:
+    finest = math.ceil(max(scene.images.size(index)) / _SIDE_MAX_PX)
+    for reduced, steps, rate in _ROUNDS:
+        factor = reduced * finest
+        if reduced > 1 and min(scene.images.scaled_size(index, factor)) < _SIDE_MIN_PX:
             continue
         adam = SmallAdam(1, 6)
         for step in range(steps):
@@ -102,4 +116,4 @@ def _aligned(frozen: _Frozen, index: int) -> Camera:
             gradient = pose_gradient(pose, frozen.pose_gradient(found.v_image))
             pose = se3_exp(adam.update(0, gradient, rates)) @ pose
     moved = replace(camera, cam_from_world=pose)
-    return moved if frozen.loss(moved, index, 1).loss < frozen.loss(camera, index, 1).loss else camera
+    return moved if frozen.loss(moved, index, finest).loss < frozen.loss(camera, index, finest).loss else camera

@@ -29,8 +29,11 @@ class SceneConfig:
     """A published split: which photos train and which test."""
     downscale: float | None = None
     """Divide the photos' width and height by this, 1 or more."""
-    max_side: int | None = None
-    """Shrink photos so that the longer side is at most this many pixels; smaller ones stay as they are."""
+    max_side: int | Literal["auto", "full"] = "full"
+    """Shrink photos so that the longer side is at most this many pixels; smaller ones stay as they are. full: all keep
+    their size. auto: what the number of photos, their sharpness and --auto-side carry."""
+    auto_side: int = 960
+    """The longer side that --max-side auto gives 12 sharp photos or more; fewer get less."""
     points: Path | None = None
     """PLY file with initial points in the scene's world frame."""
     prior_masks: Path | None = None
@@ -55,9 +58,11 @@ class SceneConfig:
             raise UsageError(
                 f"--downscale {self.downscale:g}: must be 1 (full size) or more; photos are never enlarged"
             )
-        if self.max_side is not None and self.max_side < 16:
-            raise UsageError(f"--max-side {self.max_side}: must be 16 pixels or more")
-        if self.downscale is not None and self.max_side is not None:
+        for name in ("max_side", "auto_side"):
+            side = getattr(self, name)
+            if isinstance(side, int) and side < 16:
+                raise UsageError(f"--{name.replace('_', '-')} {side}: must be 16 pixels or more")
+        if self.downscale is not None and isinstance(self.max_side, int):
             raise UsageError("--downscale and --max-side were both given; give one of them")
         if self.test_every is not None and self.test_every < 0:
             raise UsageError(f"--test-every {self.test_every}: must be 0 (none) or a positive number")

@@ -14,6 +14,7 @@ from sparse3d.formats import read_points
 from sparse3d.load.config import SceneConfig
 from sparse3d.load.parsers import PARSERS, SceneParser, Work
 from sparse3d.load.parsers.parsed_scene import ParsedScene
+from sparse3d.load.training_size import training_size
 from sparse3d.load.views import Split, split_views
 from sparse3d.photos.files import decode, looks_complete, photo_info
 from sparse3d.photos.masks import find_masks
@@ -28,14 +29,32 @@ from sparse3d.sfm.matches import read_matches
 Progress = Callable[[str, float], None]
 
 
-def load_scene(
-    path: Path, cfg: SceneConfig | None = None, *, progress: Progress | None = None, workdir: Path | None = None
-) -> Scene:
-    """The scene at `path`: a folder, a transforms.json, or a video.
+@dataclass(frozen=True)
+class Survey:
+    """What lies at a path, before anything long is done with it: photos with their masks, sorted by name, and which of
+    them train and test. notes: sentences for the user."""
 
-    Decodes no photo yet. workdir: where structure from motion and frames of a video are kept and found again.
-    Raises UsageError for settings that do not fit, DataError for what is wrong with the files.
-    """
+    kind: str
+    parsed: ParsedScene
+    photos: tuple[Photo, ...]
+    split: Split
+    notes: tuple[str, ...]
+
+    @property
+    def has_cameras(self) -> bool:
+        return any(photo.camera is not None for photo in self.photos)
+
+    def sizes(self, indices: Sequence[int]) -> list[tuple[int, int]]:
+        """(width, height) of photos on disk, in pixels."""
+        photos = [self.photos[i] for i in indices]
+        return [photo_info(photo.path).size(photo.upright is not False) for photo in photos]
+
+
+def survey(
+    path: Path, cfg: SceneConfig | None = None, *, progress: Progress | None = None, workdir: Path | None = None
+) -> Survey:
+    """The photos at `path`: a folder, a transforms.json, or a video, of which frames are taken. Raises as
+    `load_scene`."""
     cfg = cfg or SceneConfig()
     _check_masks_folder(cfg)
     parser, notes = find_kind(Path(path), cfg.kind)
@@ -50,21 +69,43 @@ def load_scene(
         protocol=cfg.protocol,
         test=cfg.test,
     )
-    notes += (*parsed.notes, *more, split.note)
+    return Survey(parser.kind, parsed, photos, split, (*notes, *parsed.notes, *more, split.note))
+
+
+def load_scene(
+    path: Path,
+    cfg: SceneConfig | None = None,
+    *,
+    progress: Progress | None = None,
+    workdir: Path | None = None,
+    surveyed: Survey | None = None,
+) -> Scene:
+    """The scene at `path`: a folder, a transforms.json, or a video.
+
+    Keeps no photo decoded yet. workdir: where structure from motion and frames of a video are kept and found again.
+    surveyed: what `survey` found there, with settings that differ in the photos' size at most.
+    Raises UsageError for settings that do not fit, DataError for what is wrong with the files.
+    """
+    cfg = cfg or SceneConfig()
+    found = surveyed or survey(path, cfg, progress=progress, workdir=workdir)
+    photos, split, notes = found.photos, found.split, found.notes
     matches, more = _given_matches(photos, cfg)
     notes += more
     if all(photo.camera is None for photo in photos):
         posed = _reconstructed(photos, split, cfg, matches, Work(workdir, progress))
     else:
-        posed = _given(photos, split, parsed)
+        posed = _given(photos, split, found.parsed)
     notes += posed.notes
     points, more = _chosen_points(posed.points, cfg)
     photos, scaled = fit_cameras(posed.photos)
     notes += more + scaled
+    size = training_size([photos[i] for i in posed.split.train], cfg)
+    notes += (size.reason,) if size.reason else ()
+    cfg = replace(cfg, max_side="full" if size.side is None else size.side)
     cameras = tuple(_final_camera(photo.camera, cfg) for photo in photos if photo.camera is not None)
     return Scene(
-        kind=parser.kind,
-        root=parsed.root,
+        kind=found.kind,
+        root=found.parsed.root,
         names=tuple(p.name for p in photos),
         cameras=cameras,
         images=ImageStore(photos, cameras, background=cfg.background, cache_mb=cfg.cache_mb),
@@ -75,6 +116,7 @@ def load_scene(
         has_masks=any(p.mask_path is not None or p.alpha_is_mask for p in photos),
         notes=notes,
         matches=matches,
+        max_side=size.side,
     )
 
 
@@ -164,7 +206,7 @@ def final_size(width: int, height: int, cfg: SceneConfig) -> tuple[int, int]:
     scale = 1.0
     if cfg.downscale is not None:
         scale = 1.0 / cfg.downscale
-    elif cfg.max_side is not None:
+    elif isinstance(cfg.max_side, int):
         scale = min(1.0, cfg.max_side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 

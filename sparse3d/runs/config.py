@@ -35,6 +35,8 @@ class RunConfig:
     """Dotted names of settings that were given by hand although they are the preset's; few_views leaves them alone."""
     few_views_applied: bool = False
     """The values of configs/few_views.toml are in this record already; set by the run once it has counted photos."""
+    minutes: float | None = None
+    """Choose steps and size of the photos so that the run takes about this long here; once, at its start."""
 
 
 def read_run_config(run: Path) -> RunConfig:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's settings in layers, from below: built-in defaults, preset, few photos, what was given by hand.
+"""A run's settings in layers, from below: built-in defaults, preset, large photos, few photos, what was given by hand.
 
-They are resolved once, when the photos are counted: only then is known whether the layer for few photos belongs there.
+They are resolved once, when the photos are counted and their size is known: only then is clear which layers belong
+there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from sparse3d.runs.config import RunConfig
 from sparse3d.start.config import FEW_PHOTOS
 from sparse3d.train.splats.terms.config import describe_terms
 
+# Photos with a longer side above this are large, and trained on at full size from 0.7 of the run on.
+_LARGE_PX = 640
+_LATE = {"train.schedule.quarter_size_until": 0.3, "train.schedule.half_size_until": 0.7}
+
 
 def with_few_views(cfg: RunConfig, photos: int) -> tuple[RunConfig, tuple[str, ...]]:
     """`cfg` as it trains on `photos` photos: with the settings for few where cfg.few_views says so; and notes for the
@@ -25,6 +30,19 @@ def with_few_views(cfg: RunConfig, photos: int) -> tuple[RunConfig, tuple[str, .
             return cfg, ()
         cfg = apply_few_views(cfg)
     return cfg, (_note(cfg, photos),)
+
+
+def with_size(cfg: RunConfig, side: int | None, longest_px: int) -> RunConfig:
+    """`cfg` with what --max-side auto came to, so that the run keeps it: photos of at most `side` pixels (None: all
+    keep their size), the longest side then being `longest_px`. Large photos come at full size late in the run, unless
+    the moments were given by hand: a scene's shape is found on small ones just as well, in a fraction of the time."""
+    if cfg.scene.max_side != "auto":
+        return cfg
+    cfg = replace(cfg, scene=replace(cfg.scene, max_side="full" if side is None else side))
+    if longest_px <= _LARGE_PX:
+        return cfg
+    late = {name: value for name, value in _LATE.items() if name not in cfg.given}
+    return configs.resolve(cfg, [Layer("large photos", nested(late))])
 
 
 def apply_few_views(cfg: RunConfig) -> RunConfig:

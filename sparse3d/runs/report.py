@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sparse3d.formats.atomic import atomic_file
 from sparse3d.judge.align import Fitting, aligned_scores
 from sparse3d.judge.background import evaluation_background
 from sparse3d.judge.evaluate import RenderImage
+from sparse3d.judge.native import psnr_native
 from sparse3d.judge.spread import spread
 from sparse3d.judge.support import MOST_VIEWS, count_support
 from sparse3d.loss import Lpips
@@ -83,7 +85,7 @@ def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: 
         "lpips": evaluated.lpips,
         "num_splats": evaluated.count,
         "seconds": {},
-        "peak_rss_mb": peak_rss_mb(),
+        "peak_rss_mb": None,
         "steps": evaluated.step,
         "views": {"train": len(scene.train), "test": len(scene.test)},
         "per_view": list(evaluated.per_view),
@@ -98,30 +100,38 @@ def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: 
     return record
 
 
+def native_record(
+    scene: Scene, render_image: RenderImage, per_view: list[dict[str, Any]], progress: Callable[[float], None]
+) -> dict[str, Any]:
+    """What metrics.json holds besides where photos were shrunk for training: `psnr_native`, of the held-out photos with
+    all their pixels, and in each row of per_view. progress(share done)."""
+    values = psnr_native(scene, render_image, progress)
+    if values is None:
+        return {}
+    known = [value for value in values if value is not None]
+    rows = [{**row, "psnr_native": value} for row, value in zip(per_view, values, strict=True)]
+    return {"psnr_native": math.fsum(known) / len(known) if known else None, "per_view": rows}
+
+
 def aligned_record(
-    scene: Scene, splats: Splats, cfg: RunConfig, evaluated: Evaluated, lpips: Lpips | None
+    scene: Scene,
+    splats: Splats,
+    cfg: RunConfig,
+    per_view: list[dict[str, Any]],
+    lpips: Lpips | None,
+    progress: Callable[[float], None],
 ) -> dict[str, Any]:
     """What metrics.json holds besides where the cameras were estimated: the scores with each held-out camera moved to
-    where the frozen splats fit its photo best, as `psnr_aligned` and so on, and in each row of per_view."""
-    scores, _ = aligned_scores(scene, splats, fitting_of(scene, cfg.train), lpips)
+    where the frozen splats fit its photo best, as `psnr_aligned` and so on, and in each row of per_view. progress(share
+    done)."""
+    scores, _ = aligned_scores(scene, splats, fitting_of(scene, cfg.train), lpips, progress)
     names = ("psnr", "ssim", "lpips")
     rows = [
         {**row, **{f"{name}_aligned": moved[name] for name in names if name in moved}}
-        for row, moved in zip(evaluated.per_view, scores.per_view, strict=True)
+        for row, moved in zip(per_view, scores.per_view, strict=True)
     ]
     values = {"psnr": scores.psnr, "ssim": scores.ssim, "lpips": scores.lpips}
     return {f"{name}_aligned": value for name, value in values.items()} | {"per_view": rows}
-
-
-def peak_rss_mb() -> float | None:
-    """Largest memory of this process so far in MB (10^6 bytes); None where the system does not say."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts KiB, macOS bytes.
-    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
 
 
 def package_version() -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse3d.errors import DataError
+from sparse3d.memory import child_ended
 
 Progress = Callable[[str, float], None]
 
@@ -61,6 +62,7 @@ def _supervised(command: list[str], log_path: Path, timeout_s: float, progress: 
             if child.poll() is None:
                 child.kill()
                 child.wait()
+            child_ended()
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
                     pipe.close()

@@ -32,6 +32,15 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Planned(Event):
+    """Before anything long begins. stages: about how many seconds each will take on this machine, by name. notes: what
+    was chosen, in sentences for the user."""
+
+    stages: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Counted(Event):
     """Base of events that say how large the scene is: `count` of what is `counted` ("splats")."""
 

@@ -159,7 +159,7 @@ def test_photos_may_be_loaded_at_another_size(run: FinishedRun):
         assert scene.images.size(0) == (32, 32)
         assert full.images.size(0) == (64, 64)
     assert np.array_equal(poses_of(small), poses_of(run))
-    assert run.config.scene.max_side is None
+    assert run.config.scene.max_side == "full"
 
 
 def test_a_folder_without_a_config_is_no_run(run: FinishedRun, tmp_path: Path):

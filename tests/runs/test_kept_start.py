@@ -151,8 +151,8 @@ def test_depth_is_kept_only_for_terms_that_read_it(cfg: RunConfig, tmp_path: Pat
 
 def test_a_stopped_and_resumed_run_with_depth_ends_with_the_same_bits(cfg: RunConfig, tmp_path: Path) -> None:
     events = run(cfg, tmp_path / "whole")
-    assert isinstance(events[0], Started)
-    assert any("dense depth of 3 photos" in note for note in events[0].notes)
+    started = next(event for event in events if isinstance(event, Started))
+    assert any("dense depth of 3 photos" in note for note in started.notes)
     stopped = run(cfg, tmp_path / "parts", stop_at=3)
     assert isinstance(stopped[-1], Finished)
     assert stopped[-1].reason == "stopped"

@@ -26,7 +26,7 @@ from sparse3d.runs.pipeline import run_training
 from sparse3d.runs.support_file import read_support
 from sparse3d.start.config import StartConfig
 from sparse3d.train.config import CameraOptConfig, DensityConfig, ScheduleConfig, TrainConfig
-from sparse3d.train.events import Event, Finished, Saved, Started, Stepped
+from sparse3d.train.events import Event, Finished, Planned, Saved, Started, Stepped
 from sparse3d.train.loop import Around
 from tests.train import tiny
 
@@ -87,8 +87,8 @@ def run(cfg: RunConfig, out: Path, **options) -> tuple[list[Event], dict[str, An
 def test_a_run_leaves_everything_in_its_folder(run_config: RunConfig, tmp_path: Path):
     out = tmp_path / "lauf 1 é"
     events, metrics = run(run_config, out)
-    assert isinstance(events[0], Started)
-    assert any("--points" in note or "points" in note for note in events[0].notes)
+    started = next(event for event in events if isinstance(event, Started))
+    assert any("--points" in note or "points" in note for note in started.notes)
     assert isinstance(events[-1], Finished)
     saved = [event.what for event in events if isinstance(event, Saved)]
     assert saved == ["checkpoint", "checkpoint", "checkpoint", "splats", "cameras", "compare", "coverage", "metrics"]
@@ -99,7 +99,7 @@ def test_a_run_leaves_everything_in_its_folder(run_config: RunConfig, tmp_path: 
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert set(metrics) == METRIC_KEYS
     assert metrics["views"] == {"train": 8, "test": 2}
-    assert set(metrics["seconds"]) == {"total", "init", "train", "eval"}
+    assert set(metrics["seconds"]) == {"total", "init", "train", "eval", "stages"}
     assert metrics["seconds"]["total"] >= metrics["seconds"]["train"] > 0
     assert metrics["psnr"] == pytest.approx(np.mean([row["psnr"] for row in metrics["per_view"]]))
     assert metrics["psnr"] > 12
@@ -110,7 +110,7 @@ def test_a_run_leaves_everything_in_its_folder(run_config: RunConfig, tmp_path: 
 
     assert read_run_config(out) == run_config
     logged = [json.loads(line)["event"] for line in (out / "events.jsonl").read_text().splitlines()]
-    assert logged[0] == "started"
+    assert logged[:2] == ["planned", "started"]
     assert logged[-1] == "finished"
     with Image.open(out / "compare.png") as picture:
         # Two held-out photos, three columns with their gaps.
@@ -171,8 +171,8 @@ def test_few_photos_train_with_their_settings_and_say_so(run_config: RunConfig, 
     few = replace(run_config, few_views="auto", given=("train.terms.dropout",))
     events, metrics = run(few, tmp_path / "whole")
     layer = configs.few_views().values["train"]["terms"]
-    assert isinstance(events[0], Started)
-    notes = [note for note in events[0].notes if note.startswith("few photos (8): ")]
+    started = next(event for event in events if isinstance(event, Started))
+    notes = [note for note in started.notes if note.startswith("few photos (8): ")]
     assert len(notes) == 1
     assert "opacity decay" in notes[0]
     assert "dropout" not in notes[0]
@@ -208,9 +208,39 @@ def test_refined_cameras_are_written(run_config: RunConfig, tmp_path: Path):
         assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
 
 
+def test_the_size_that_auto_came_to_is_kept(run_config: RunConfig, tmp_path: Path):
+    auto = replace(run_config.scene, max_side="auto", auto_side=32)
+    cfg = replace(run_config, scene=auto)
+    _, metrics = run(cfg, tmp_path / "run")
+    kept = read_run_config(tmp_path / "run").scene.max_side
+    assert isinstance(kept, int)
+    assert kept < tiny.SIZE_PX
+    cameras = json.loads((tmp_path / "run" / "cameras.json").read_text())["cameras"]
+    assert {camera["width"] for camera in cameras} == {kept}
+    assert metrics is not None
+    assert metrics["psnr_native"] == pytest.approx(np.mean([row["psnr_native"] for row in metrics["per_view"]]))
+    assert 5.0 < metrics["psnr_native"] != metrics["psnr"]
+    # Resumed with what stands in its folder, as the command line does.
+    assert run(read_run_config(tmp_path / "run"), tmp_path / "run", resume=True)[1] is not None
+
+
+def test_large_photos_come_late_at_their_full_size(run_config: RunConfig, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("sparse3d.runs.layers._LARGE_PX", 40)
+    cfg = replace(run_config, scene=replace(run_config.scene, max_side="auto"))
+    run(cfg, tmp_path / "run")
+    schedule = read_run_config(tmp_path / "run").train.schedule
+    assert (schedule.quarter_size_until, schedule.half_size_until) == (0.3, 0.7)
+    by_hand = replace(cfg, given=("train.schedule.half_size_until",))
+    run(by_hand, tmp_path / "by hand")
+    assert read_run_config(tmp_path / "by hand").train.schedule.half_size_until == 0.3
+    run(run_config, tmp_path / "full")
+    assert read_run_config(tmp_path / "full").train.schedule == run_config.train.schedule
+
+
 def test_photos_are_decoded_before_training(run_config: RunConfig, tmp_path: Path):
     told: list[tuple[str, float]] = []
     loop = run_training(run_config, tmp_path / "run", progress=lambda what, share: told.append((what, share)))
+    assert isinstance(next(loop), Planned)
     assert isinstance(next(loop), Started)
     loop.close()
     # Eight photos to train on; the two held out are left alone.
@@ -240,3 +270,17 @@ def test_nothing_held_out_shows_training_photos(run_config: RunConfig, tmp_path:
 def test_spread_takes_first_and_last():
     assert spread(range(20), 8) == [0, 3, 5, 8, 11, 14, 16, 19]
     assert spread([4, 9], 8) == [4, 9]
+
+
+def test_minutes_choose_the_effort_once(run_config: RunConfig, tmp_path: Path):
+    cfg = replace(run_config, minutes=0.001, train=replace(run_config.train, steps=2000))
+    stop = threading.Event()
+    stop.set()
+    events, _ = run(cfg, tmp_path / "run", around=Around(stop=stop))
+    assert isinstance(events[0], Planned)
+    assert "--minutes 0.001: " in events[0].notes[0]
+    stored = read_run_config(tmp_path / "run")
+    assert stored.minutes is None
+    assert stored.train.steps < 2000
+    with pytest.raises(UsageError, match=r"cannot resume with other settings .*\(minutes"):
+        run(replace(stored, minutes=5.0), tmp_path / "run", resume=True)

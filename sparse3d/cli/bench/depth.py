@@ -46,7 +46,7 @@ def main(words: Sequence[str]) -> int:
 
     cpu.set_threads(args.threads)
     with Bar("loading") as bar:
-        cfg = SceneConfig(max_side=args.max_side, test_every=0)
+        cfg = SceneConfig(max_side="full" if args.max_side is None else args.max_side, test_every=0)
         scene = load_scene(args.scene, cfg, progress=lambda what, f: bar.show(f, what))
     try:
         result = depth.run(scene, depth.DepthBenchConfig(args.views, args.truth), say)

@@ -85,7 +85,7 @@ def _load(args: Args) -> Scene:
 
     path = args.scene if args.scene is not None else cards_folder() / "sample"
     wanted = None if args.size is None else parse_size(args.size)
-    cfg = SceneConfig(max_side=None if wanted is None else max(wanted), seed=args.seed)
+    cfg = SceneConfig(max_side="full" if wanted is None else max(wanted), seed=args.seed)
     with Bar("loading") as bar:
         scene = load_scene(path, cfg, progress=lambda what, f: bar.show(f, what))
     for note in scene.notes:
