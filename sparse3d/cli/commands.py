@@ -24,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "compress": Command("compress", "IN OUT", "The same from one file of splats to another."),
     "convert": Command("convert", "IN OUT", "Write a file of splats in another format, and say what it cannot keep."),
+    "report": Command("report", "RUN", "Write the page of a run again: the scene, pictures, what to photograph next."),
     "info": Command("info", "PATH", "Say what a run, a file of splats or a scene folder holds."),
     "doctor": Command("doctor", "", "Print versions and back ends, and test every kernel on this machine."),
     "bench step": Command("bench.step", "", "Time one training step, stage by stage."),

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sparse3d.cli.table import next_commands, result_table
+from sparse3d.cli.last_lines import last_lines
 from sparse3d.cli.terminal import Bar, duration, say
 from sparse3d.train.events import Cleaned, Evaluated, Event, Finished, Planned, Started, Stepped
 
@@ -18,7 +18,7 @@ _PROGRESS_EVERY_S = 1.0
 
 
 class TerminalReader:
-    """Bars and sentences on stderr, the table at the end on stdout. A context manager: it leaves no bar behind."""
+    """Bars and sentences on stderr, the last lines on stdout. A context manager: it leaves no bar behind."""
 
     def __init__(self) -> None:
         self._bar: Bar | None = None
@@ -57,10 +57,8 @@ class TerminalReader:
             self._training = False
             self._close()
 
-    def result(self, metrics: dict[str, Any], run: Path) -> None:
-        print(result_table(metrics))
-        print(next_commands(run))
-        print(f"run folder: {run}", flush=True)
+    def result(self, metrics: dict[str, Any], run: Path, page: Path | None) -> None:
+        print(last_lines(metrics, run, page), flush=True)
 
     def _planned(self, event: Planned) -> None:
         for note in event.notes:
@@ -149,9 +147,9 @@ class JsonReader:
         self._training = not isinstance(event, Finished)
         self._write(event.to_json())
 
-    def result(self, metrics: dict[str, Any], run: Path) -> None:
+    def result(self, metrics: dict[str, Any], run: Path, page: Path | None) -> None:
         values = {key: value for key, value in metrics.items() if key != "per_view"}
-        self._write({"event": "result", "run": str(run), **values})
+        self._write({"event": "result", "run": str(run), "report": None if page is None else str(page), **values})
 
     def _write(self, value: dict[str, Any]) -> None:
         if self._broken:

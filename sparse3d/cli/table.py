@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table at the end of a run, and what to type next."""
+"""The table of what a run reached, and columns of one width."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from sparse3d.cli.terminal import duration, quote
+from sparse3d.cli.terminal import duration
 
 _NOT_HELD_OUT = "no photo was held out: train with --test-every 4, or use `sparse3d eval RUN --leave-one-out`"
 _CAMERAS = {
@@ -53,20 +52,6 @@ def result_table(metrics: dict[str, Any]) -> str:
             1, ("PSNR full size", _number(metrics["psnr_native"], ".2f", " dB"), "with all pixels of the photos")
         )
     return aligned(rows)
-
-
-def next_commands(run: Path) -> str:
-    """What a user may want to do with a finished run."""
-    name = quote(run)
-    return "\n".join(
-        [
-            "next:",
-            f"  sparse3d render {name} --path orbit --out {quote(run / 'orbit.mp4')}",
-            f"  sparse3d eval {name}",
-            f"  sparse3d info {name}",
-            f"look at {run / 'compare.png'}, {run / 'coverage.png'} and {run / 'splat.ply'}",
-        ]
-    )
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sparse3d import config as configs
 from sparse3d.cli import context
+from sparse3d.cli.report import open_page, report_of
 from sparse3d.cli.run_args import RunArgs, changed_settings, parse_run
 from sparse3d.cli.terminal import quote, say
 from sparse3d.errors import UsageError
@@ -25,7 +26,7 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Args(RunArgs):
-    """Train Gaussian splats from photos. The run folder holds splat.ply, metrics.json, compare.png and what a resumed
+    """Train Gaussian splats from photos. The run folder holds report.html, splat.ply, metrics.json and what a resumed
     run needs. Defaults lie under the preset, the preset under what is given by hand."""
 
     out: Path | None = None
@@ -36,12 +37,18 @@ class Args(RunArgs):
     """Replace the run in --out."""
     lpips_weights: Path | None = None
     """Weights of LPIPS (safetensors); without them lpips is null."""
+    open: bool = False
+    """Open the run's page, report.html, in the browser at the end."""
+    report: bool = True
+    """Write no report.html."""
     json: bool = False
     """One event a line on stdout, and nothing else there."""
 
 
 def main(words: Sequence[str]) -> int:
     args, cfg = parse_run(Args, words, prog="train")
+    if args.open and not args.report:
+        raise UsageError("--open opens report.html, which --no-report leaves out; drop one of them")
     out = _out_folder(args, cfg)
     say(f"run folder: {out}")
     say(f"preset {cfg.preset}: {configs.preset_purpose(cfg.preset)}")
@@ -67,7 +74,10 @@ def main(words: Sequence[str]) -> int:
     if metrics is None:
         say(f"stopped, everything is saved; go on with:\n  sparse3d train --out {quote(out)} --resume")
         return EXIT_INTERRUPTED
-    reader.result(metrics, out)
+    page = report_of(out) if args.report else None
+    reader.result(metrics, out, page)
+    if args.open and page is not None:
+        open_page(page)
     return 0
 
 

@@ -17,7 +17,7 @@ from sparse3d.formats.atomic import atomic_file
 _FILES = (
     "config.toml", "splat.ply", "metrics.json", "events.jsonl", "compare.png", "coverage.png", "cameras.json",
     "checkpoint.safetensors", "checkpoint.json", "points.safetensors", "start.safetensors", "depth.safetensors",
-    "support.safetensors",
+    "support.safetensors", "report.html",
     "error.txt",
 )  # fmt: skip
 _PATTERNS = ("dump-*.safetensors", ".*.tmp")

@@ -51,7 +51,7 @@ def test_train_writes_the_run_and_the_table(scene: Path, tmp_path: Path, capsys:
     assert result.code == 0, result.err
     names = {path.name for path in out.iterdir()}
     assert {"config.toml", "splat.ply", "metrics.json", "events.jsonl", "compare.png", "coverage.png", "cameras.json",
-            "support.safetensors", "checkpoint.safetensors", "checkpoint.json"} <= names  # fmt: skip
+            "support.safetensors", "report.html", "checkpoint.safetensors", "checkpoint.json"} <= names  # fmt: skip
     assert "lock" not in names
     assert not [name for name in names if name.endswith(".tmp")]
     metrics = json.loads((out / "metrics.json").read_text())
@@ -59,12 +59,19 @@ def test_train_writes_the_run_and_the_table(scene: Path, tmp_path: Path, capsys:
     assert {"total", "init", "train"} <= set(metrics["seconds"])
     assert metrics["views"] == {"train": 4, "test": 3}
     assert metrics["seconds"]["total"] >= metrics["seconds"]["train"] > 0
-    assert re.search(rf"^PSNR +{metrics['psnr']:.2f} dB +3 held-out photos$", result.out, re.MULTILINE)
-    assert "LPIPS    -" in result.out
-    assert f"{metrics['coverage']['unseen']:.0%}" in next(s for s in result.out.splitlines() if s.startswith("guessed"))
-    assert f"run folder: {out}" == result.out.splitlines()[-1]
+    lines = result.out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(
+        f"quality: PSNR {metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f} on 3 held-out photos; "
+        f"{metrics['coverage']['unseen']:.0%} of what they show was guessed; "
+    )
+    assert re.fullmatch(rf"page: {re.escape(str(out / 'report.html'))} \(\d\.\d MB, opens in any browser\)", lines[1])
+    assert lines[2] == f"next: sparse3d export '{out}' '{out / 'phone.html'}' --max-size 2MB"
+    table = run(capsys, "info", out).out
+    assert re.search(rf"^PSNR +{metrics['psnr']:.2f} dB +3 held-out photos$", table, re.MULTILINE)
+    assert "LPIPS    -" in table
+    assert f"{metrics['coverage']['unseen']:.0%}" in next(s for s in table.splitlines() if s.startswith("guessed"))
     assert result.err.startswith(f"run folder: {out}\n")
-    assert f"sparse3d render '{out}' --path orbit" in result.out
     assert "preset default" in result.err
     again = run(capsys, "train", scene, *SMALL, "--out", out)
     assert again.code == 2
@@ -76,8 +83,11 @@ def test_nothing_held_out_is_said_with_what_to_do(
 ) -> None:
     result = run(capsys, "train", scene, *SMALL, "--test-every", "0", "--out", tmp_path / "r")
     assert result.code == 0, result.err
-    assert re.match(r"PSNR +-  ", result.out)
-    assert "no photo was held out: train with --test-every 4, or use `sparse3d eval RUN --leave-one-out`" in result.out
+    assert result.out.startswith("quality: no photo was held out to measure with; ")
+    assert result.out.endswith(f"next: sparse3d eval {tmp_path / 'r'} --leave-one-out\n")
+    table = run(capsys, "info", tmp_path / "r").out
+    assert re.search(r"^PSNR +-  ", table, re.MULTILINE)
+    assert "no photo was held out: train with --test-every 4, or use `sparse3d eval RUN --leave-one-out`" in table
     assert json.loads((tmp_path / "r" / "metrics.json").read_text())["psnr"] is None
     evaluated = run(capsys, "eval", tmp_path / "r")
     assert evaluated.code == 2
