@@ -17,8 +17,9 @@ from sparse3d.splats import Splats
 _Array = NDArray[np.float64]
 
 _WIDTH, _HEIGHT, _MARGIN = 640.0, 420.0, 44.0
-# Length of a camera's wedge, and the most splats that are drawn as dots.
-_WEDGE, _MOST_DOTS = 30.0, 1500
+# Length of a camera's wedge, and half its opening at most, radians: a wider one does not point anywhere.
+_WEDGE, _WIDEST = 40.0, 0.36
+_MOST_DOTS = 1500
 _WORDS = {"train": "trained on", "test": "held out", "unused": "not used", "next": "photograph next"}
 
 
@@ -32,7 +33,7 @@ def plan(cameras: Sequence[NamedCamera], splats: Splats, ring: Ring, angles: Seq
     parts = [f'<path class="dots" d="{"".join(f"M{x:.1f} {y:.1f}h0" for x, y in fit.inside(dots))}"/>']
     x, y = fit(np.zeros((1, 2)))[0]
     parts.append(f'<path class="target" d="M{x - 7:.1f} {y:.1f}h14M{x:.1f} {y - 7:.1f}v14"/>')
-    parts += [_wedge(fit(spot[None])[0], -spot, 0.45, "next", _WORDS["next"]) for spot in nexts]
+    parts += [_wedge(fit(spot[None])[0], -spot, _WIDEST, "next", _WORDS["next"]) for spot in nexts]
     order = sorted(range(len(cameras)), key=lambda i: ("unused", "test", "train", "").index(cameras[i].split))
     for i in order:
         camera, kind = cameras[i].camera, cameras[i].split or "train"
@@ -77,14 +78,13 @@ def _dots(splats: Splats, ring: Ring) -> _Array:
 
 
 def _wedge(at: _Array, ahead: _Array, half: float, kind: str, title: str) -> str:
-    """A triangle that opens where the camera looks; a dot where it looks straight up or down."""
-    length = float(np.linalg.norm(ahead))
-    if length < 0.05:
-        place = f'cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="6"'
-        return f'<circle class="{kind}" {place}><title>{html.escape(title)}</title></circle>'
+    """A dot, and a wedge that opens where the camera looks; no wedge where it looks straight up or down."""
+    words = f"<title>{html.escape(title)}</title>"
+    dot = f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="4"/>'
+    if float(np.linalg.norm(ahead)) < 0.05:
+        return f'<g class="{kind}">{words}{dot}</g>'
     angle = math.atan2(-ahead[1], ahead[0])
-    half = min(half, 1.2)
-    reach = _WEDGE / math.cos(half) if half < 1.0 else _WEDGE
-    corners = [at + reach * np.array([math.cos(angle + side), math.sin(angle + side)]) for side in (-half, half)]
+    half = min(half, _WIDEST)
+    corners = [at + _WEDGE * np.array([math.cos(angle + side), math.sin(angle + side)]) for side in (-half, half)]
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at, *corners))
-    return f'<polygon class="{kind}" points="{points}"><title>{html.escape(title)}</title></polygon>'
+    return f'<g class="{kind}">{words}<polygon points="{points}"/>{dot}</g>'

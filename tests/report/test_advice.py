@@ -84,7 +84,7 @@ def test_the_plan_draws_every_camera_where_it_stands() -> None:
     assert "&lt;30&gt;.jpg: trained on" in drawn
     assert "<30>" not in drawn
     starts = {}
-    for part in drawn.split("<polygon")[1:]:
+    for part in drawn.split("<g ")[1:]:
         x, y = part.split('points="')[1].split(" ")[0].split(",")
         starts[part.split("<title>")[1].split(":")[0]] = float(x), float(y)
     left, right = starts["&lt;-30&gt;.jpg"], starts["&lt;30&gt;.jpg"]

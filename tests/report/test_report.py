@@ -45,8 +45,8 @@ def test_the_page_holds_the_scene_the_pictures_and_the_numbers(trained: Path) ->
     metrics = json.loads((trained / "metrics.json").read_text())
     assert page.count("data:image/webp;base64,") == 3, "poster, compare.png and coverage.png"
     assert f"<b>{metrics['psnr']:.1f} dB</b><span>PSNR</span>" in page
-    assert page.count('<polygon class="train"') == 4
-    assert page.count('<polygon class="test"') == 3
+    assert page.count('<g class="train"') == 4
+    assert page.count('<g class="test"') == 3
     for title in ("What to photograph next", "Beside photos it never saw", "What the photos support", "Times"):
         assert f"<h2>{title}</h2>" in page
     back = formats.read(trained / "report.html")
