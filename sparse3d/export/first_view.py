@@ -28,7 +28,7 @@ _MIDDLE = 0.5
 # A gap of azimuths wider than this, degrees, is a side that nobody walked along (as in render.camera_path).
 _SIDE = 120.0
 # Beyond the outermost photos the view may turn by a base and a share of the angle that they span, up to a most.
-_MARGIN_BASE, _MARGIN_SHARE, _MARGIN_MOST = 4.0, 0.25, 15.0
+_MARGIN_BASE, _MARGIN_SHARE, _MARGIN_MOST = 4.0, 0.1, 10.0
 _NEARER, _FARTHER = 0.4, 1.25
 # Of the half width of the picture.
 _SHIFT = 0.5

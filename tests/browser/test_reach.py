@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from sparse3d.formats.html.options import Below, Reach
-from tests.browser.conftest import DESKTOP, PHONE, make_splats
+from tests.browser.conftest import DESKTOP, make_splats
 from tests.browser.test_handling import SMALL, TOUCH, Fingers, pose, wait_for_pose
 
 REACH = Reach((-10.0, 5.0), (-60.0, 60.0), (2.0, 5.0), 0.3)
-BELOW = Below("<main><p>" + "words " * 4000 + "</p></main>", "#stage { position: relative; height: 60vh; } ")
+BELOW = Below("<main><p>" + "words " * 4000 + "</p></main>", "main { padding: 20px; }")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,22 @@ def test_a_report_scrolls_until_the_scene_is_clicked(open_page: Callable[..., An
     assert page.evaluate("scrollY") == 0
 
 
-def test_a_report_on_a_phone_fits_its_width(open_page: Callable[..., Any], scrolling: Path) -> None:
-    page = open_page(scrolling, {**PHONE, "device_scale_factor": 1})
+def test_a_report_on_a_phone(open_page: Callable[..., Any], scrolling: Path) -> None:
+    page = open_page(scrolling, TOUCH)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert page.evaluate("document.getElementById('stage').clientHeight") == pytest.approx(844 * 0.6, abs=1)
+    assert page.evaluate("document.getElementById('stage').clientHeight") == pytest.approx(844 * 0.68, abs=1)
+    first, touch = pose(page), Fingers(page)
+    touch("touchStart", (200, 400))
+    for step in range(1, 9):
+        touch("touchMove", (200, 400 - 30 * step))
+    touch("touchEnd")
+    wait_for_scroll(page, lambda y: y > 50)
+    assert at_rest(page)["pitch"] == pytest.approx(first["pitch"], abs=0.1)
+    page.evaluate("scrollTo(0, 0)")
+    wait_for_scroll(page, lambda y: y == 0)
+    touch("touchStart", (250, 300))
+    for step in range(1, 6):
+        touch("touchMove", (250 - 20 * step, 300))
+    wait_for_pose(page, lambda p: p["yaw"] < first["yaw"] - math.radians(5))
+    touch("touchEnd")
+    assert page.evaluate("scrollY") == 0

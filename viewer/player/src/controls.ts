@@ -35,6 +35,7 @@ export class Controls {
   private lastTurn = { yaw: 0, pitch: 0, at: 0 };
   private reset: { from: Pose; t: number } | undefined;
   private wheelAt = -Infinity;
+  private untouched: Pose;
   private readonly scale: number;
 
   constructor(
@@ -45,6 +46,7 @@ export class Controls {
     private readonly around: Surroundings,
   ) {
     this.pose = first;
+    this.untouched = first;
     this.scale = first.distance;
     canvas.addEventListener("pointerdown", (e) => this.down(e));
     canvas.addEventListener("pointermove", (e) => this.move(e));
@@ -128,6 +130,7 @@ export class Controls {
   private down(e: PointerEvent): void {
     this.canvas.setPointerCapture(e.pointerId);
     this.canvas.focus({ preventScroll: true });
+    if (this.fingers.size === 0) this.untouched = this.pose;
     this.fingers.set(e.pointerId, { x: e.clientX, y: e.clientY });
     this.glide = { yaw: 0, pitch: 0 };
     this.reset = undefined;
@@ -137,7 +140,9 @@ export class Controls {
   private up(e: PointerEvent): void {
     if (!this.fingers.delete(e.pointerId)) return;
     const fresh = performance.now() - this.lastTurn.at < 60;
-    if (this.fingers.size === 0 && fresh && !this.around.calm()) this.glide = this.lastTurn;
+    // The browser took the gesture for itself, to scroll the page: it was not meant for the scene.
+    if (e.type === "pointercancel") this.pose = this.untouched;
+    else if (this.fingers.size === 0 && fresh && !this.around.calm()) this.glide = this.lastTurn;
     this.around.wake();
   }
 
