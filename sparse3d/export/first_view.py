@@ -21,6 +21,7 @@ _Array = NDArray[np.float64]
 
 # Photos and splats that are looked at, at most, spread evenly.
 _MOST_PHOTOS, _MOST_SPLATS = 64, 50_000
+_AS_GOOD = 0.95
 # The long side of the picture that depths are read off, pixels.
 _DEPTH_SIDE = 128
 # How far from a photo's middle, in half pictures, the point may be that its page turns about.
@@ -63,10 +64,11 @@ def first_view(splats: Splats, cameras: Sequence[Camera]) -> FirstView:
 
 
 def best_photo(splats: Splats, cameras: Sequence[Camera]) -> int:
-    """The index of the photo that shows most of what the photos show, and has it nearest to its middle.
+    """The index of the photo that shows most of what the photos show, and has it nearest to its middle; of photos that
+    are about as good, the one that was taken nearest to the middle of all, so that the view can turn to both sides.
 
     A splat counts by its opacity, by its size as the photos see it on average, and by how many have it in their frame;
-    the less the nearer to a photo's border it is. What hides behind something counts too. The first of equals.
+    the less the nearer to a photo's border it is. What hides behind something counts too.
     """
     chosen = [cameras[index] for index in spread(range(len(cameras)), _MOST_PHOTOS)]
     step = max(1, -(-splats.num_splats // _MOST_SPLATS))
@@ -78,7 +80,10 @@ def best_photo(splats: Splats, cameras: Sequence[Camera]) -> int:
     near = np.stack([_nearness(camera, means) for camera in chosen])
     away = np.mean([((means - camera.position) ** 2).sum(axis=1) for camera in chosen], axis=0)
     worth = opacities * sides[:, 1] * sides[:, 2] / np.maximum(away, 1e-12) * (near > 0).sum(axis=0)
-    best = chosen[int((near @ worth).argmax())]
+    scores = near @ worth
+    places = np.stack([camera.position for camera in chosen])
+    aside = np.linalg.norm(places - np.median(places, axis=0), axis=1)
+    best = chosen[int(np.where(scores >= _AS_GOOD * scores.max(), aside, np.inf).argmin())]
     return next(index for index, camera in enumerate(cameras) if camera is best)
 
 

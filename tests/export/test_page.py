@@ -51,6 +51,8 @@ def test_the_best_photo_has_in_its_middle_what_all_photos_show() -> None:
     assert best_photo(ball(), aside) == 1
     close_up = on_ring(5, distance=0.9, at=(0.0, -0.4, 0))
     assert best_photo(ball(), [close_up, on_ring(30), close_up]) == 1
+    row = [on_ring(azimuth, distance=3.0 + 0.01 * azimuth) for azimuth in (-20, -10, 0, 10, 20)]
+    assert best_photo(ball(), row) == 2, "about as good as the others, and in their middle"
     assert best_photo(ball(), [on_ring(10), on_ring(10)]) == 0
 
 
