@@ -13,10 +13,11 @@ from typing import Any
 
 from sparse3d.errors import UsageError
 from sparse3d.load.scene import load_scene
+from sparse3d.memory import peak_rss_mb
 from sparse3d.runs.config import RunConfig
 from sparse3d.runs.kept_start import search_of
 from sparse3d.runs.layers import with_few_views
-from sparse3d.runs.report import package_version, peak_rss_mb
+from sparse3d.runs.report import package_version
 from sparse3d.start.find import find_start
 from sparse3d.train.events import Evaluated, Event, Finished, Started, Stepped
 from sparse3d.train.loop import Around, train
