@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -23,6 +24,11 @@ _EXHAUSTIVE_MAX = 60
 _NEIGHBOURS = 10
 _PAIRS_AT_ONCE = 40
 _PHOTOS_AT_ONCE = 8
+# From this many pixels on, features are first looked for without enlarging the photo: a fifth of the time. Of those in
+# an enlarged photo, the largest 8192 are kept, and three quarters of them are the same (12 photos of a door).
+_LARGE_PX = 1_000_000
+# A photo with fewer than this is enlarged all the same.
+_FEATURES_ENOUGH = 4000
 # A keypoint from elsewhere that lies this near to an existing one counts as that one, so that tracks meet.
 _SAME_PLACE_PX = 1.0
 
@@ -56,14 +62,45 @@ def extract(
         members = [p["file"] for p in job["photos"] if p["lens"] == group and p["file"] in wanted]
         for start in range(0, len(members), _PHOTOS_AT_ONCE):
             part = members[start : start + _PHOTOS_AT_ONCE]
-            pycolmap.extract_features(
-                database, folder / "photos", part, pycolmap.CameraMode.SINGLE, reader, options, pycolmap.Device.cpu
-            )
-            if reader.existing_camera_id < 0:
-                with pycolmap.Database.open(database) as db:
-                    reader.existing_camera_id = max(c.camera_id for c in db.read_all_cameras())
+            large = not affine and lens["width"] * lens["height"] >= _LARGE_PX
+            options.sift.first_octave = 0 if large else -1
+            _extract_part(database, folder / "photos", part, reader, options)
+            if large and (weak := _forget_weak(database, part)):
+                options.sift.first_octave = -1
+                _extract_part(database, folder / "photos", weak, reader, options)
             done += len(part)
             say("affine features" if affine else "features", done / len(wanted))
+
+
+def _extract_part(
+    database: Path,
+    photos: Path,
+    names: Sequence[str],
+    reader: pycolmap.ImageReaderOptions,
+    options: pycolmap.FeatureExtractionOptions,
+) -> None:
+    """Features of photos of one lens; the first call sets the reader's camera, which all of them share."""
+    pycolmap.extract_features(database, photos, names, pycolmap.CameraMode.SINGLE, reader, options, pycolmap.Device.cpu)
+    if reader.existing_camera_id < 0:
+        with pycolmap.Database.open(database) as db:
+            reader.existing_camera_id = max(c.camera_id for c in db.read_all_cameras())
+
+
+def _forget_weak(database: Path, names: Sequence[str]) -> list[str]:
+    """Those of the photos `names` that have few features, which are deleted so that they are looked for again."""
+    base = sqlite3.connect(database)
+    try:
+        counts = dict(base.execute("SELECT name, rows FROM images JOIN keypoints USING (image_id)"))
+        weak = [name for name in names if counts.get(name, 0) < _FEATURES_ENOUGH]
+        for table in ("keypoints", "descriptors"):
+            base.executemany(
+                f"DELETE FROM {table} WHERE image_id = (SELECT image_id FROM images WHERE name = ?)",
+                [(name,) for name in weak],
+            )
+        base.commit()
+    finally:
+        base.close()
+    return weak
 
 
 def match(job: dict[str, Any], pairs: Sequence[Pair], database: Path, say: Progress, affine: bool) -> None:

@@ -20,6 +20,8 @@ from sparse3d.start.init_splats import init_splats
 from sparse3d.start.points import initial_points, sparse_points
 
 Progress = Callable[[str, float], None]
+# From this many on, the points that structure from motion left say between which depths a scene lies.
+_RANGE_POINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def _without_hull(scene: Scene, how: Search) -> Start:
     if not wants_dense and not wants_priors:
         points, sentence = initial_points(scene, workdir=how.workdir, progress=how.progress, seed=how.seed)
         return Start(points, (sentence,))
-    sparse = sparse_points(scene, None, how.workdir, how.progress)
+    sparse = _known_points(scene, how, wants_priors)
     priors = load_priors(scene, cfg, sparse, how.progress) if wants_priors else Priors()
     dense = None
     if wants_dense:
@@ -87,6 +89,15 @@ def _without_hull(scene: Scene, how: Search) -> Start:
         points, more = _with_guesses(scene, points, how.seed)
         notes += more
     return Start(points, notes, maps if how.keeps_depth else {})
+
+
+def _known_points(scene: Scene, how: Search, for_priors: bool) -> Points | None:
+    """Points that give dense depth its range and the user's depth its scale. For the range alone those of structure
+    from motion do, where they are many: to triangulate more of 12 photos takes as long as placing the cameras."""
+    found = scene.points
+    if not for_priors and scene.camera_source != "given" and found is not None and len(found) >= _RANGE_POINTS:
+        return found
+    return sparse_points(scene, None, how.workdir, how.progress)
 
 
 def _with_guesses(scene: Scene, points: Points, seed: int) -> tuple[Points, tuple[str, ...]]:
