@@ -11,7 +11,8 @@ from sparse3d.cli.terminal import duration, quote
 
 def last_lines(metrics: dict[str, Any], run: Path, page: Path | None) -> str:
     """Three lines. page: report.html, None where it was not written; `sparse3d info RUN` has the whole table."""
-    return "\n".join([_quality(metrics), _page(run, page), _next(metrics, run)])
+    following = f"next: sparse3d export {quote(run)} {quote(run / 'phone.html')} --max-size 2MB"
+    return "\n".join([_quality(metrics), _page(run, page), following])
 
 
 def _quality(metrics: dict[str, Any]) -> str:
@@ -34,9 +35,3 @@ def _page(run: Path, page: Path | None) -> str:
     if page is None:
         return f"run folder: {run}"
     return f"page: {page} ({page.stat().st_size / 1e6:.1f} MB, opens in any browser)"
-
-
-def _next(metrics: dict[str, Any], run: Path) -> str:
-    if metrics["psnr"] is None and metrics["views"]["train"] > 1:
-        return f"next: sparse3d eval {quote(run)} --leave-one-out"
-    return f"next: sparse3d export {quote(run)} {quote(run / 'phone.html')} --max-size 2MB"

@@ -31,15 +31,18 @@ class Advice:
     angles: tuple[float, ...]
 
 
-def advise(cameras: Sequence[Camera], ring: Ring, coverage: dict[str, Any] | None) -> Advice:
-    """Of the training `cameras` (one at least), their ring, and the coverage in metrics.json."""
+def advise(
+    cameras: Sequence[Camera], ring: Ring, coverage: dict[str, Any] | None, unused: Sequence[Camera] = ()
+) -> Advice:
+    """Of the training `cameras` (one at least), their ring, the coverage in metrics.json, and the cameras of photos
+    that are there already and were neither trained on nor held out."""
     if len(cameras) == 1:
         text = (
             "Take a second photo a step to the side, with two thirds of the picture in common: one photo says little "
             "about depth."
         )
         return Advice((text,), (float(ring.angles[0]) + _STEP,))
-    sentences, angles = _between(cameras, ring) if ring.converge else ([], [])
+    sentences, angles = _between(cameras, ring, unused) if ring.converge else ([], [])
     seen = _seen(coverage)
     if ring.converge:
         more, places = _onwards(cameras, ring)
@@ -50,15 +53,26 @@ def advise(cameras: Sequence[Camera], ring: Ring, coverage: dict[str, Any] | Non
     return Advice((*sentences, *seen), tuple(angles))
 
 
-def _between(cameras: Sequence[Camera], ring: Ring) -> tuple[list[str], list[float]]:
+def _between(cameras: Sequence[Camera], ring: Ring, unused: Sequence[Camera]) -> tuple[list[str], list[float]]:
     """The widest gaps between neighbours."""
     found = [gap for gap in _gaps(ring) if _GAP <= gap[0] < _SIDE]
     sentences, angles = [], []
     for width, first, second in sorted(found, key=lambda gap: -gap[0])[:_MOST_GAPS]:
         pair = f"{_name(cameras[first])} and {_name(cameras[second])}"
-        sentences.append(f"Take one between {pair}: they look from {width:.0f}° apart, and about {_STEP:.0f}° is best.")
-        angles.append(float(ring.angles[first]) + width / 2)
+        middle = float(ring.angles[first]) + width / 2
+        said = f"Take one between {pair}: they look from {width:.0f}° apart, and about {_STEP:.0f}° is best."
+        sentences.append(said + _already_there(ring, middle, width, unused))
+        angles.append(middle)
     return sentences, angles
+
+
+def _already_there(ring: Ring, angle: float, width: float, unused: Sequence[Camera]) -> str:
+    """Names the photo that was not used nearest to `angle`, if it lies in the middle third of the gap."""
+    if not unused:
+        return ""
+    apart = np.abs((ring.angles_of(np.stack([camera.position for camera in unused])) - angle + 180.0) % 360.0 - 180.0)
+    nearest = int(apart.argmin())
+    return f" {_name(unused[nearest])} is there already and was not used." if apart[nearest] < width / 6 else ""
 
 
 def _onwards(cameras: Sequence[Camera], ring: Ring) -> tuple[list[str], list[float]]:

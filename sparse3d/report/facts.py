@@ -50,7 +50,7 @@ def tiles(metrics: dict[str, Any]) -> str:
         where = "the held-out photos show" if coverage["cameras"] == "held_out" else "views between the photos show"
         found.append((f"{coverage['unseen']:.0%}", "guessed", f"of what {where}"))
     if not held:
-        found.append(("none", "held out", "so nothing says how good unseen views are; --test-every 4 does"))
+        found.append(("none", "held out", "so no unseen view is measured; sparse3d eval RUN --leave-one-out does"))
     cells = "".join(f"<li><b>{value}</b><span>{name}</span><small>{why}</small></li>" for value, name, why in found)
     return f'<ul class="tiles">{cells}</ul>'
 

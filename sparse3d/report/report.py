@@ -69,8 +69,9 @@ def _next(run: FinishedRun) -> str:
     if not run.cameras:
         return ""
     ring = ring_of(run.cameras)
-    advice = advise(run.cameras, ring, (run.metrics or {}).get("coverage"))
     named = run.named_cameras
+    unused = [item.camera for item in named if item.split == "unused"]
+    advice = advise(run.cameras, ring, (run.metrics or {}).get("coverage"), unused)
     listed = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in advice.sentences)
     drawn = plan(named, run.splats, ring, advice.angles)
     figure = f"<figure>{drawn}<figcaption>{legend(named, bool(advice.angles))}</figcaption></figure>"

@@ -33,6 +33,11 @@ class Ring:
         """[N,2] of world points [N,3]: to the right and ahead of the target."""
         return (points - self.target) @ self.axes[[0, 2]].T
 
+    def angles_of(self, points: _Array) -> _Array:
+        """[N] angles of world points [N,3], as those of the photos."""
+        right, ahead = self.plan(points).T
+        return np.degrees(np.arctan2(right, -ahead))
+
     def place(self, angle: float) -> _Array:
         """[2] on the plan, at that angle and as far away as the photos near it."""
         weights = np.exp(-0.5 * ((self.angles - angle) / 30.0) ** 2) + 1e-9

@@ -45,6 +45,14 @@ def test_the_widest_gaps_first_and_the_ends() -> None:
     assert np.diff(advice.angles) == pytest.approx(np.diff([-25.0, 15.0, -65.0, 55.0]), abs=0.5)
 
 
+def test_a_photo_that_is_there_and_was_not_used() -> None:
+    cameras = [ring_camera(azimuth) for azimuth in (-20, 20)]
+    ring = ring_of(cameras)
+    said = advise(cameras, ring, CLEAR, [ring_camera(-14), ring_camera(3)]).sentences[0]
+    assert said.endswith("15° is best. <3>.jpg is there already and was not used.")
+    assert advise(cameras, ring, CLEAR, [ring_camera(-14), ring_camera(170)]).sentences[0].endswith("15° is best.")
+
+
 def test_a_closed_ring_has_no_ends() -> None:
     advice = advice_for(*range(0, 360, 20))
     assert advice.angles == ()
