@@ -24,7 +24,7 @@ _MOST_PHOTOS, _MOST_SPLATS = 64, 50_000
 _AS_GOOD = 0.95
 # The long side of the picture that depths are read off, pixels.
 _DEPTH_SIDE = 128
-# How far from a photo's middle, in half pictures, the point may be that its page turns about.
+# How far from a photo's middle, in half pictures, the axes of the photos may meet to tell how deep its pivot lies.
 _MIDDLE = 0.5
 # A gap of azimuths wider than this, degrees, is a side that nobody walked along (as in render.camera_path).
 _SIDE = 120.0
@@ -48,8 +48,8 @@ class FirstView:
 def first_view(splats: Splats, cameras: Sequence[Camera]) -> FirstView:
     """The first view among the photos taken by `cameras` (one at least), upright as these are on average.
 
-    It stands where the best photo was taken and turns about what the photos look at: the point nearest to all their
-    axes, where the best photo has it in its middle, at the depth of what is seen there.
+    It stands where the best photo was taken and looks as that one does, so that the window shows the photo. It turns
+    about a point before it, at the depth of the surface where the axes of the photos meet.
     """
     best = best_photo(splats, cameras)
     camera = cameras[best]
@@ -114,15 +114,14 @@ def _nearness(camera: Camera, points: _Array) -> _Array:
 
 
 def _target(splats: Splats, cameras: Sequence[Camera], camera: Camera) -> _Array:
-    """[3] in front of `camera`: where the photos look, or where its own axis hits, at the depth of what is seen."""
+    """[3] behind the middle of the picture of `camera`, at the depth of what the photos look at there."""
     pixels, depths = camera.project(look_at_point(cameras)[None])
     at = 2.0 * pixels[0] / (camera.width, camera.height) - 1.0
     if not (depths[0] > 0 and np.abs(at).max() <= _MIDDLE):
-        at = 2.0 * np.array([camera.cx / camera.width, camera.cy / camera.height]) - 1.0
-    x, y = (at + 1.0) / 2.0 * (camera.width, camera.height)
+        at = np.zeros(2)
+    x, y = camera.width / 2, camera.height / 2
     ray = np.array([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, 1.0])
-    depth = _depth_at(splats, camera, at)
-    return camera.position + depth * (camera.cam_from_world[:3, :3].T @ ray)
+    return camera.position + _depth_at(splats, camera, at) * (camera.cam_from_world[:3, :3].T @ ray)
 
 
 def _depth_at(splats: Splats, camera: Camera, at: _Array) -> float:
