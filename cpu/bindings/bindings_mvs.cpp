@@ -84,13 +84,15 @@ void bind_mvs(nb::module_& m) {
     aggregate_sgm(reference(grey, {1, 1, 0, 0}), volume.data(), w_far, w_near, static_cast<int>(volume.shape(2)), p1,
                   p2, reinterpret_cast<std::uint16_t*>(scratch.data()), planes.data(), clarity.data());
   });
-  m.def("patch_match", [](Floats grey, std::vector<float> k, std::vector<Source> sources, const MvsCosts& costs,
-                          float w_far, float w_near, int iterations, std::uint32_t seed, Floats planes) {
-    const auto all = views(sources);
-    nb::gil_scoped_release release;
-    patch_match(reference(grey, k), all.data(), static_cast<int>(all.size()), costs, w_far, w_near, iterations, seed,
-                planes.data());
-  });
+  m.def("patch_match",
+        [](Floats grey, std::vector<float> k, std::vector<Source> sources, const MvsCosts& costs, float w_far,
+           float w_near, int count, std::uint32_t seed, Array<std::int16_t> likely, Floats planes) {
+          const auto all = views(sources);
+          const MvsRounds rounds = {count, seed, reinterpret_cast<std::uint16_t*>(likely.data())};
+          nb::gil_scoped_release release;
+          patch_match(reference(grey, k), all.data(), static_cast<int>(all.size()), costs, w_far, w_near, rounds,
+                      planes.data());
+        });
   m.def("check_depth", [](Floats grey, std::vector<float> k, std::vector<Source> sources, Floats planes, float max_px,
                           float max_relative, Bytes agreeing, Bytes hidden, Bytes passed) {
     const auto all = views(sources);

@@ -50,9 +50,15 @@ void sweep_planes(const MvsReference& r, const MvsSource* sources, int num_sourc
 void aggregate_sgm(const MvsReference& r, const std::uint8_t* volume, float w_far, float w_near, int num_planes, int p1,
                    int p2, std::uint16_t* scratch, float* planes, float* clarity);
 
+struct MvsRounds {
+  int count;
+  std::uint32_t seed;
+  std::uint16_t* likely;  // [H, W] scratch: in which sources (bits) a pixel's plane matches best.
+};
+
 // planes [H, W, 4] in and out; costs are computed anew first.
 void patch_match(const MvsReference& r, const MvsSource* sources, int num_sources, const MvsCosts& costs, float w_far,
-                 float w_near, int iterations, std::uint32_t seed, float* planes);
+                 float w_near, const MvsRounds& rounds, float* planes);
 
 // agreeing [H, W] bytes: how many sources' planes put the same point within max_px of this pixel and max_relative of
 // its depth; hidden [H, W] bytes: how many sources see a surface clearly in front of the point instead; passed [H, W]:

@@ -152,23 +152,38 @@ inline bool source_cost(const Patch& patch, const MvsSource& s, const MvsCosts& 
   return true;
 }
 
-// Mean of the lowest costs over the sources. Every source that does not see the point costs a little, so that leaving
-// the pictures is no way out.
-inline float pixel_cost(const Patch& patch, const MvsSource* sources, int num_sources, const MvsCosts& costs, float u,
-                        float v, const InversePlane<float>& plane) {
+// In place of a cost: the point is not in the source's picture.
+inline constexpr float kMvsUnseen = 1e30f;
+
+// Mean of the lowest costs. Every source that does not see the point costs a little, so that leaving the pictures is no
+// way out.
+inline float lowest_mean(const float* cost, int num_sources, int best_views) {
   float found[kMvsSourcesMax];
   int n = 0;
-  for (int s = 0; s < num_sources; ++s) {
-    float cost;
-    if (source_cost(patch, sources[s], costs, u, v, plane, cost)) found[n++] = cost;
-  }
-  const int k = std::min(costs.best_views, n);
+  for (int s = 0; s < num_sources; ++s)
+    if (cost[s] < kMvsUnseen) found[n++] = cost[s];
+  const int k = std::min(best_views, n);
   if (k == 0) return kMvsCostMax;
   if (k < n) std::nth_element(found, found + k - 1, found + n);
   float sum = 0.0f;
   std::sort(found, found + k);
   for (int i = 0; i < k; ++i) sum += found[i];
-  return sum / static_cast<float>(k) + 0.1f * static_cast<float>(costs.best_views - k);
+  return sum / static_cast<float>(k) + 0.1f * static_cast<float>(best_views - k);
+}
+
+// Costs in those sources whose bit is set; the rest of `cost` is left as it is.
+inline void cost_in(const Patch& patch, const MvsSource* sources, int num_sources, std::uint32_t which,
+                    const MvsCosts& costs, float u, float v, const InversePlane<float>& plane, float* cost) {
+  for (int s = 0; s < num_sources; ++s)
+    if (which >> s & 1u)
+      if (!source_cost(patch, sources[s], costs, u, v, plane, cost[s])) cost[s] = kMvsUnseen;
+}
+
+inline float pixel_cost(const Patch& patch, const MvsSource* sources, int num_sources, const MvsCosts& costs, float u,
+                        float v, const InversePlane<float>& plane) {
+  float cost[kMvsSourcesMax];
+  cost_in(patch, sources, num_sources, ~0u, costs, u, v, plane, cost);
+  return lowest_mean(cost, num_sources, costs.best_views);
 }
 
 }  // namespace s3d

@@ -30,6 +30,12 @@ struct Random {
   }
 };
 
+// A neighbour's plane that moves no pixel of the patch farther than about this in any source is not tried: it is the
+// pixel's own.
+constexpr float kSamePx = 0.05f;
+// A plane is first looked at in this many sources more than count.
+constexpr int kLikelyMore = 1;
+
 struct Search {
   const MvsReference& r;
   const MvsSource* sources;
@@ -37,37 +43,94 @@ struct Search {
   const MvsCosts& costs;
   float w_far, w_near;
   float* planes;
+  std::uint16_t* likely;
 
-  float* at(int x, int y) const { return planes + kPlaneFloats * (static_cast<std::size_t>(y) * r.width + x); }
+  std::size_t index(int x, int y) const { return static_cast<std::size_t>(y) * r.width + x; }
+  float* at(int x, int y) const { return planes + kPlaneFloats * index(x, y); }
   bool possible(const InversePlane<float>& p) const {
     const float limit = kSlopeMax * p.w;
     return p.w >= w_far && p.w <= w_near && std::abs(p.gx * r.fx) <= limit && std::abs(p.gy * r.fy) <= limit;
   }
 };
 
+// The best plane of a pixel so far, and the sources (bits) in which it matches best.
 struct Best {
   InversePlane<float> plane;
   float cost;
+  std::uint32_t likely;
 };
 
-void try_plane(const Search& s, const Patch& patch, int x, int y, const InversePlane<float>& plane, Best& best) {
-  if (!s.possible(plane)) return;
-  const float cost = pixel_cost(patch, s.sources, s.num_sources, s.costs, static_cast<float>(x) + 0.5f,
-                                static_cast<float>(y) + 0.5f, plane);
-  if (cost < best.cost) best = {plane, cost};
-}
+struct Pixel {
+  const Search& s;
+  const Patch& patch;
+  int x, y;
 
-void propagate(const Search& s, const Patch& patch, int x, int y, Best& best) {
+  float u() const { return static_cast<float>(x) + 0.5f; }
+  float v() const { return static_cast<float>(y) + 0.5f; }
+
+  // A plane is first looked at in the sources `likely`, where the plane that it comes from matches best (none: in all).
+  // Only one that is better there than the best so far is judged by all sources.
+  void try_plane(const InversePlane<float>& plane, std::uint32_t likely, Best& best) const {
+    if (!s.possible(plane)) return;
+    float cost[kMvsSourcesMax];
+    if (likely != 0u) {
+      std::fill_n(cost, s.num_sources, kMvsUnseen);
+      cost_in(patch, s.sources, s.num_sources, likely, s.costs, u(), v(), plane, cost);
+      int seen = 0;
+      for (int k = 0; k < s.num_sources; ++k) seen += cost[k] < kMvsUnseen;
+      if (seen >= s.costs.best_views && lowest_mean(cost, s.num_sources, s.costs.best_views) >= best.cost) return;
+    }
+    cost_in(patch, s.sources, s.num_sources, ~likely, s.costs, u(), v(), plane, cost);
+    const float mean = lowest_mean(cost, s.num_sources, s.costs.best_views);
+    if (mean < best.cost) best = {plane, mean, lowest(cost)};
+  }
+
+  // The sources of the lowest costs, one more than count; none if that is all of them.
+  std::uint32_t lowest(const float* cost) const {
+    const int wanted = s.costs.best_views + kLikelyMore;
+    if (wanted >= s.num_sources) return 0u;
+    std::uint32_t chosen = 0u;
+    for (int n = 0; n < wanted; ++n) {
+      int next = -1;
+      for (int k = 0; k < s.num_sources; ++k)
+        if (!(chosen >> k & 1u) && cost[k] < kMvsUnseen && (next < 0 || cost[k] < cost[next])) next = k;
+      if (next < 0) break;
+      chosen |= 1u << next;
+    }
+    return chosen;
+  }
+
+  // The longest way in pixels that the point moves in any source when its inverse depth changes by 1.
+  float pixels_per_w(float w) const {
+    float longest = 0.0f;
+    for (int k = 0; k < s.num_sources; ++k) {
+      const Warp<float>& m = s.sources[k].to_source;
+      const Homogeneous<float> q = warp(m, u(), v(), w);
+      if (q.z > 1e-6f)
+        longest = std::max(longest, std::hypot(m.b[0] - q.x / q.z * m.b[2], m.b[1] - q.y / q.z * m.b[2]) / q.z);
+    }
+    return longest;
+  }
+};
+
+void propagate(const Pixel& p, Best& best) {
   static constexpr int kDirections[4][2] = {{1, 0}, {-1, 0}, {0, 1}, {0, -1}};
+  const Search& s = p.s;
+  const float same = kSamePx / std::max(p.pixels_per_w(best.plane.w), 1e-12f);
+  const float rim = 2.0f * static_cast<float>(s.costs.spacing);
   for (const auto& d : kDirections) {
     const auto take = [&](int distance) {
-      const float* p = s.at(x + d[0] * distance, y + d[1] * distance);
-      const InversePlane<float> other = {p[0], p[1], p[2]};
+      const int px = p.x + d[0] * distance, py = p.y + d[1] * distance;
+      const float* row = s.at(px, py);
+      if (!(row[0] > 0.0f)) return;
+      const InversePlane<float> other = {row[0], row[1], row[2]};
       const float w = inverse_depth(other, static_cast<float>(-d[0] * distance), static_cast<float>(-d[1] * distance));
-      if (p[0] > 0.0f) try_plane(s, patch, x, y, {w, other.gx, other.gy}, best);
+      const float apart = std::abs(w - best.plane.w) +
+                          rim * std::max(std::abs(other.gx - best.plane.gx), std::abs(other.gy - best.plane.gy));
+      if (apart >= same) p.try_plane({w, other.gx, other.gy}, s.likely[s.index(px, py)], best);
     };
     const auto inside = [&](int distance) {
-      const int px = x + d[0] * distance, py = y + d[1] * distance;
+      const int px = p.x + d[0] * distance, py = p.y + d[1] * distance;
       return px >= 0 && py >= 0 && px < s.r.width && py < s.r.height;
     };
     if (!inside(1)) continue;
@@ -76,7 +139,7 @@ void propagate(const Search& s, const Patch& patch, int x, int y, Best& best) {
     int chosen = 0;
     float lowest = 1e30f;
     for (int distance = 3; distance <= kFarMax && inside(distance); distance += 2) {
-      const float cost = s.at(x + d[0] * distance, y + d[1] * distance)[3];
+      const float cost = s.at(p.x + d[0] * distance, p.y + d[1] * distance)[3];
       if (cost < lowest) {
         lowest = cost;
         chosen = distance;
@@ -87,27 +150,34 @@ void propagate(const Search& s, const Patch& patch, int x, int y, Best& best) {
 }
 
 // Perturbations that halve with every round of the iteration; slopes are tangents.
-void refine(const Search& s, const Patch& patch, int x, int y, float shrink, Random& random, Best& best) {
-  const auto slanted = [&](const InversePlane<float>& p, float w, float size) {
-    return InversePlane<float>{w, w * (p.gx / p.w + size * random.next() / s.r.fx),
-                               w * (p.gy / p.w + size * random.next() / s.r.fy)};
+void refine(const Pixel& p, float shrink, Random& random, Best& best) {
+  const Search& s = p.s;
+  const auto slanted = [&](const InversePlane<float>& q, float w, float size) {
+    return InversePlane<float>{w, w * (q.gx / q.w + size * random.next() / s.r.fx),
+                               w * (q.gy / q.w + size * random.next() / s.r.fy)};
   };
   const float range = s.w_near - s.w_far;
   for (const float size : {0.1f * shrink, 0.01f * shrink}) {
     const InversePlane<float> now = best.plane;
     const float w = now.w + size * range * random.next();
-    try_plane(s, patch, x, y, {w, now.gx * w / now.w, now.gy * w / now.w}, best);
-    try_plane(s, patch, x, y, slanted(best.plane, best.plane.w, 8.0f * size), best);
+    p.try_plane({w, now.gx * w / now.w, now.gy * w / now.w}, best.likely, best);
+    p.try_plane(slanted(best.plane, best.plane.w, 8.0f * size), best.likely, best);
     const float both = best.plane.w + 0.5f * size * range * random.next();
-    try_plane(s, patch, x, y, slanted(best.plane, both, 8.0f * size), best);
+    p.try_plane(slanted(best.plane, both, 8.0f * size), best.likely, best);
   }
+}
+
+void store(const Search& s, int x, int y, const Best& best) {
+  const float out[kPlaneFloats] = {best.plane.w, best.plane.gx, best.plane.gy, best.cost};
+  std::memcpy(s.at(x, y), out, sizeof out);
+  s.likely[s.index(x, y)] = static_cast<std::uint16_t>(best.likely);
 }
 
 }  // namespace
 
 void patch_match(const MvsReference& r, const MvsSource* sources, int num_sources, const MvsCosts& costs, float w_far,
-                 float w_near, int iterations, std::uint32_t seed, float* planes) {
-  const Search s = {r, sources, num_sources, costs, w_far, w_near, planes};
+                 float w_near, const MvsRounds& rounds, float* planes) {
+  const Search s = {r, sources, num_sources, costs, w_far, w_near, planes, rounds.likely};
   const int blocks = (r.height + kRows - 1) / kRows;
   const auto sweep = [&](auto&& pixel) {
     for_blocks(blocks, [&](int block) {
@@ -118,28 +188,28 @@ void patch_match(const MvsReference& r, const MvsSource* sources, int num_source
   };
   sweep([&](Patch& patch, int x, int y) {
     make_patch(r, x, y, costs.spacing, patch);
-    float* p = s.at(x, y);
+    const Pixel pixel = {s, patch, x, y};
+    const float* p = s.at(x, y);
     const InversePlane<float> plane = {p[0], p[1], p[2]};
-    Best best = {{0.5f * (w_far + w_near), 0.0f, 0.0f}, 2.0f * kMvsCostMax};
+    Best best = {{0.5f * (w_far + w_near), 0.0f, 0.0f}, 2.0f * kMvsCostMax, 0u};
     if (p[0] > 0.0f) best.plane = {std::clamp(p[0], w_far, w_near), 0.0f, 0.0f};
-    try_plane(s, patch, x, y, plane, best);
-    if (best.cost > kMvsCostMax) try_plane(s, patch, x, y, best.plane, best);
-    const float out[kPlaneFloats] = {best.plane.w, best.plane.gx, best.plane.gy, best.cost};
-    std::memcpy(p, out, sizeof out);
+    pixel.try_plane(plane, 0u, best);
+    if (best.cost > kMvsCostMax) pixel.try_plane(best.plane, 0u, best);
+    store(s, x, y, best);
   });
   float shrink = 1.0f;
-  for (int iteration = 0; iteration < iterations; ++iteration, shrink *= 0.5f)
+  for (int round = 0; round < rounds.count; ++round, shrink *= 0.5f)
     for (int colour = 0; colour < 2; ++colour)
       sweep([&](Patch& patch, int x, int y) {
         if (((x + y) & 1) != colour) return;
         make_patch(r, x, y, costs.spacing, patch);
-        float* p = s.at(x, y);
-        Best best = {{p[0], p[1], p[2]}, p[3]};
-        propagate(s, patch, x, y, best);
-        Random random = {hash(static_cast<std::uint32_t>(y * r.width + x)) ^ hash(seed + 2u * iteration + colour)};
-        refine(s, patch, x, y, shrink, random, best);
-        const float out[kPlaneFloats] = {best.plane.w, best.plane.gx, best.plane.gy, best.cost};
-        std::memcpy(p, out, sizeof out);
+        const Pixel pixel = {s, patch, x, y};
+        const float* p = s.at(x, y);
+        Best best = {{p[0], p[1], p[2]}, p[3], s.likely[s.index(x, y)]};
+        propagate(pixel, best);
+        Random random = {hash(static_cast<std::uint32_t>(y * r.width + x)) ^ hash(rounds.seed + 2u * round + colour)};
+        refine(pixel, shrink, random, best);
+        store(s, x, y, best);
       });
 }
 

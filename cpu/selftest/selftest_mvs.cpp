@@ -93,7 +93,8 @@ double mean_cost(const MvsReference& reference, const MvsSource& source, float f
       out[1] = factor * static_cast<float>(p.gx);
       out[2] = factor * static_cast<float>(p.gy);
     }
-  patch_match(reference, &source, 1, costs, 0.05f, 1.0f, 0, 0, planes.data());
+  std::vector<std::uint16_t> likely(kWidth * kHeight);
+  patch_match(reference, &source, 1, costs, 0.05f, 1.0f, {0, 0, likely.data()}, planes.data());
   double sum = 0.0;
   int count = 0;
   for (int y = 6; y < kHeight - 6; ++y)

@@ -168,6 +168,45 @@ def test_geometry_adds_to_the_cost_what_it_disagrees(photos: list[MvsImage]) -> 
     assert added[1].max() <= 0.2 * 3 + 1e-4
 
 
+@pytest.fixture(scope="module")
+def five() -> list[MvsImage]:
+    """Five photos of the plane; the middle one is matched with four, enough that planes are first tried in some."""
+    picture = plane_scene.texture(side=512)
+    out = []
+    for camera in plane_scene.cameras_on_arc(5, step_deg=6.0, size=(160, 120)):
+        rgb = plane_scene.photograph(camera, picture, extent=6.0)
+        out.append(MvsImage(camera, (rgb @ np.array([0.299, 0.587, 0.114]) / 255).astype(np.float32)))
+    return out
+
+
+def match_five(photos: list[MvsImage], planes: Planes | None, rounds: int) -> Planes:
+    sources = [photos[k].source_of(photos[2]) for k in (0, 1, 3, 4)]
+    out = np.zeros((120, 160, 4), np.float32) if planes is None else planes.copy()
+    mvs.patch_match(photos[2], sources, MatchCosts(2), out, SPAN, rounds, 3)
+    return out
+
+
+def test_many_sources_find_the_plane_and_every_cost_is_that_of_all(five: list[MvsImage]) -> None:
+    found = match_five(five, None, 6)
+    error = relative_error(found, true_planes(five[2].camera))
+    assert np.median(error) < 0.005
+    assert (error < 0.02).mean() > 0.95
+    # Without a round the cost of each plane is that of all sources.
+    np.testing.assert_array_equal(match_five(five, found, 0)[..., 3], found[..., 3])
+
+
+def test_many_sources_give_the_same_bits_on_any_number_of_threads(five: list[MvsImage]) -> None:
+    found = []
+    for threads in (1, 2, 3):
+        cpu.set_threads(threads)
+        try:
+            found.append(match_five(five, None, 2))
+        finally:
+            cpu.set_threads(0)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 def test_threads_change_no_bit(photos: list[MvsImage]) -> None:
     results = []
     for threads in (1, 2):

@@ -145,7 +145,7 @@ def patch_match(
     _check_sources("patch_match", sources)
     cpu.module().patch_match(
         reference.grey, reference.intrinsics, list(sources), _costs(costs), span.w_far, span.w_near, iterations, seed,
-        planes,
+        np.empty(reference.grey.shape, np.int16), planes,
     )  # fmt: skip
 
 
