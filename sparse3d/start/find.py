@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sparse3d.depth.depth_map import DepthMap
 from sparse3d.depth.hull import Hull, photo_mask, scene_hull
 from sparse3d.depth.priors.load import Priors, load_priors
@@ -20,6 +23,8 @@ from sparse3d.start.init_splats import init_splats
 from sparse3d.start.points import initial_points, sparse_points
 
 Progress = Callable[[str, float], None]
+# Points of at most this confidence were guessed.
+_GUESS = 0.05
 # From this many on, the points that structure from motion left say between which depths a scene lies.
 _RANGE_POINTS = 1000
 
@@ -33,6 +38,12 @@ class Start:
     notes: tuple[str, ...]
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
     hull: Hull | None = None
+
+    @property
+    def surfaces(self) -> NDArray[np.float32]:
+        """[N,3] points of what the photos show, without guesses."""
+        confidence = self.points.confidence
+        return self.points.xyz if confidence is None else self.points.xyz[confidence > _GUESS]
 
     def splats(self, sh_degree: int, *, opacity: float = 0.1, seed: int = 0) -> Splats:
         """The splats that training begins with."""

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from sparse3d.errors import UsageError
+from sparse3d.judge.air import Air
 from sparse3d.judge.floaters import Floaters, find_floaters
 from sparse3d.judge.photos import JudgingPhotos
 from sparse3d.records.scene import Scene
@@ -207,3 +208,30 @@ def test_a_hull_that_holds_nothing_removes_nothing(tiny_scene: Scene):
 def test_without_a_hull_no_step_is_a_moment_for_it(tiny_scene: Scene):
     _, events = go(tiny_scene, config(at=(), outside_at=(0.5, 1.0)))
     assert not any(isinstance(event, Cleaned) for event in events)
+
+
+def test_beside_the_cameras_nothing_is_left(tiny_scene: Scene):
+    surfaces = tiny.true_splats().means.numpy()
+    air = Air.around([tiny_scene.cameras[i] for i in tiny_scene.train], surfaces)
+    hanging = tiny_scene.cameras[tiny_scene.train[0]].position.astype(np.float32)
+    begin = with_more(tiny.true_splats(), hanging[None] + np.float32(0.01), 0.3, torch.full((1, 3), 0.95))
+    cfg = config(at=(), air_at=(0.5, 1.0))
+    left, events = ended(train(tiny_scene, begin, cfg, surfaces=surfaces))
+    cleaned = [event for event in events if isinstance(event, Cleaned)]
+    assert [event.step for event in cleaned] == [6, 12]
+    assert (cleaned[0].removed, cleaned[0].kept) == ({"close to the cameras": 1}, False)
+    assert left.num_splats == TRUE
+    assert not air.contains(left.means.numpy()).any()
+    # Splats whose surfaces nobody knows, as of a file, have no air.
+    left, events = ended(train(tiny_scene, begin, cfg))
+    assert left.num_splats == TRUE + 1
+    assert not any(isinstance(event, Cleaned) for event in events)
+
+
+def ended(running) -> tuple[Splats, list[Event]]:
+    events = []
+    while True:
+        try:
+            events.append(next(running))
+        except StopIteration as end:
+            return end.value, events

@@ -157,8 +157,8 @@ def depth_maps(scene: Scene) -> dict[int, DepthMap]:
 def train(
     scene: Scene, splats: Splats, cfg: TrainConfig, folder: RunFolder | None = None, **options: Any
 ) -> Generator[Event, None, Splats]:
-    """`loop.train` on splats. options: depth_maps, hull, through (of `SplatsFrom`); slot, stop, lpips, notes (of
-    `Around`); resume, learned."""
+    """`loop.train` on splats. options: depth_maps, hull, through, surfaces (of `SplatsFrom`); slot, stop, lpips, notes
+    (of `Around`); resume, learned."""
     make, around, rest = _sorted(splats, options)
     return loops.train(scene, make, cfg, folder, around=Around(**around), **rest)
 
@@ -180,6 +180,6 @@ def shot(view: View, *, progress: float = 0.0, position: int = 0, mask: torch.Te
 
 
 def _sorted(splats: Splats, options: dict[str, Any]) -> tuple[SplatsFrom, dict[str, Any], dict[str, Any]]:
-    make = {name: options.pop(name) for name in ("depth_maps", "hull", "through") if name in options}
+    make = {name: options.pop(name) for name in ("depth_maps", "hull", "through", "surfaces") if name in options}
     around = {name: options.pop(name) for name in ("slot", "stop", "lpips", "notes") if name in options}
     return SplatsFrom(splats, **make), around, options

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Splats removed while a run goes on: what photos do not want, and what lies outside the visual hull of an object.
+"""Splats removed while a run goes on: what photos do not want, and what lies where nothing can be.
 
 After stated fractions of the steps it goes, and the steps that are left can put what belongs there in its place. Votes
 of the photos and statistics of neighbours are those of `sparse3d clean` (judge/floaters.py).
@@ -7,12 +7,15 @@ of the photos and statistics of neighbours are those of `sparse3d clean` (judge/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sparse3d.depth.depth_map import DepthMap
+from sparse3d.judge.air import Air
 from sparse3d.judge.floaters import Floaters, Region, find_floaters
 from sparse3d.splats import Splats
 from sparse3d.train.config import TrainConfig
@@ -65,25 +68,39 @@ class FloaterRemoval:
 
 
 class OutsideRemoval:
-    """What lies outside of the hull (cfg.floaters.outside_at); never due without a hull."""
+    """What lies outside of the hull (cfg.floaters.outside_at), or in the air that the photographer moved through
+    (cfg.floaters.air_at); never due without these."""
 
-    def __init__(self, cfg: TrainConfig, hull: Region | None) -> None:
-        self._hull = hull
-        self._steps = set() if hull is None else _steps(cfg.floaters.outside_at, cfg.steps)
+    def __init__(
+        self, what: str, empty: Callable[[NDArray[np.float32]], NDArray[np.bool_]] | None, at: set[int]
+    ) -> None:
+        self._what, self._empty = what, empty
+        self._steps = set() if empty is None else at
+
+    @classmethod
+    def of_hull(cls, cfg: TrainConfig, hull: Region | None) -> OutsideRemoval:
+        empty = None if hull is None else lambda xyz: ~hull.contains(xyz)
+        return cls("outside", empty, _steps(cfg.floaters.outside_at, cfg.steps))
+
+    @classmethod
+    def of_air(cls, cfg: TrainConfig, air: Air | None) -> OutsideRemoval:
+        return cls(
+            "close to the cameras", None if air is None else air.contains, _steps(cfg.floaters.air_at, cfg.steps)
+        )
 
     def due(self, step: int) -> bool:
         """After this step (1-based)."""
         return step in self._steps
 
     def find(self, splats: Splats) -> Removal:
-        """All whose centre lies outside, however many: masks leave no doubt. Where that is every splat the hull is not
-        of this scene, and nothing is removed."""
-        assert self._hull is not None, "without a hull no step is due"
-        outside = torch.from_numpy(~self._hull.contains(splats.means.cpu().numpy()))
+        """All whose centre lies where nothing can be, however many. Where that is every splat the hull or the air is
+        not of this scene, and nothing is removed."""
+        assert self._empty is not None, "without a hull or air no step is due"
+        outside = torch.from_numpy(self._empty(splats.means.cpu().numpy()))
         number = int(outside.sum())
         if number == 0:
             return Removal(None, {})
-        found = Floaters(outside, {"outside": number})
+        found = Floaters(outside, {self._what: number})
         if number == len(outside):
             return Removal(None, found.counts, kept=True)
         return Removal(without(splats, found), found.counts)

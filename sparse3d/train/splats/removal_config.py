@@ -18,6 +18,8 @@ class RemovalConfig(FloaterConfig):
     outside_at: tuple[float, ...] = (0.33, 0.67, 1.0)
     """Fractions of the run after which splats outside the visual hull of an object's masks are removed, where photos
     are few (none: never)."""
+    air_at: tuple[float, ...] = ()
+    """Fractions of the run after which splats close to where photos were taken are removed (none: never)."""
     photos: int = 12
     """How many of the training photos are asked at most, at even distances."""
     levels: int = 12
@@ -27,7 +29,7 @@ class RemovalConfig(FloaterConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("at", "outside_at"):
+        for name in ("at", "outside_at", "air_at"):
             for moment in getattr(self, name):
                 if not 0.0 < moment <= 1.0:
                     raise UsageError(

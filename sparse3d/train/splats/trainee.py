@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.camera import Camera
 from sparse3d.depth.depth_map import DepthMap
 from sparse3d.errors import DataError
+from sparse3d.judge.air import Air
 from sparse3d.judge.floaters import Region
 from sparse3d.kernels.records import (
     AdamHyper,
@@ -24,6 +27,7 @@ from sparse3d.kernels.records import (
     view_of,
 )
 from sparse3d.kernels.step import StepRendering, backend_name, splat_step
+from sparse3d.records.scene import Scene
 from sparse3d.splats import PARAMETER_NAMES, Splats
 from sparse3d.start.find import Start
 from sparse3d.train.config import TrainConfig
@@ -47,7 +51,8 @@ class SplatsFrom:
     """Makes the trainee of a run on splats.
 
     splats: to begin with. depth_maps: by index in the scene, for the terms that use them. hull: outside of it
-    cfg.floaters removes everything. through: each step shows the splats as this makes them and updates them as they
+    cfg.floaters removes everything. surfaces [N,3]: points of what photos show, for the air around the cameras.
+    through: each step shows the splats as this makes them and updates them as they
     are.
     """
 
@@ -55,11 +60,12 @@ class SplatsFrom:
     depth_maps: Mapping[int, DepthMap] = field(default_factory=dict)
     hull: Region | None = None
     through: StraightThrough | None = None
+    surfaces: NDArray[np.float32] | None = None
 
     @classmethod
     def start(cls, start: Start, cfg: TrainConfig) -> SplatsFrom:
         splats = start.splats(cfg.sh_degree, opacity=cfg.initial_opacity, seed=cfg.seed)
-        return cls(splats, start.depth_maps, start.hull)
+        return cls(splats, start.depth_maps, start.hull, surfaces=start.surfaces)
 
     def __call__(self, setup: TraineeSetup) -> SplatTrainee:
         return SplatTrainee(self, setup)
@@ -75,6 +81,12 @@ class _Step:
     shown: Mapping[str, Tensor]
     at: Mapping[str, Tensor] | None
     rendering: StepRendering
+
+
+def _air(scene: Scene, begin: SplatsFrom) -> Air | None:
+    if begin.surfaces is None:
+        return None
+    return Air.around([scene.cameras[i] for i in scene.train], begin.surfaces)
 
 
 class SplatTrainee(Trainee):
@@ -97,7 +109,8 @@ class SplatTrainee(Trainee):
         self.stats = DensityStats.zeros(splats.num_splats, splats.means.device)
         self._terms = ActiveTerms(TermSetup(cfg.terms, scene, cfg.steps, setup.generators["terms"], begin.depth_maps))
         self._removals = (
-            OutsideRemoval(cfg, begin.hull),
+            OutsideRemoval.of_hull(cfg, begin.hull),
+            OutsideRemoval.of_air(cfg, _air(setup.scene, begin)),
             FloaterRemoval(setup.photos, cfg, begin.depth_maps, begin.hull),
         )
         self._step: _Step | None = None
