@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -68,16 +69,20 @@ def test_photos_without_cameras(shared_scene: Shared, name: str, count: int) -> 
     [
         # At full size the fox' median is 0.40 to 0.47 px: its pictures are 1920 px high.
         ("fox", 960, ((0, 1), (10, 11)), 0.4),
-        ("llff_fern", None, ((0, 1), (10, 11)), 0.4),
-        ("llff_flower", None, ((0, 1), (10, 11)), 0.4),
-        ("dtu_scan24", None, ((22, 23), (0, 1)), 0.4),
+        ("llff_fern", "full", ((0, 1), (10, 11)), 0.4),
+        ("llff_flower", "full", ((0, 1), (10, 11)), 0.4),
+        ("dtu_scan24", "full", ((22, 23), (0, 1)), 0.4),
         ("mobilebrick_5", 960, ((0, 1), (2, 3)), 0.4),
-        ("nerd_maryRose", None, ((0, 1),), 0.4),
-        ("middlebury_dinoSparseRing", None, ((0, 1),), 1.0),
+        ("nerd_maryRose", "full", ((0, 1),), 0.4),
+        ("middlebury_dinoSparseRing", "full", ((0, 1),), 1.0),
     ],
 )
 def test_cameras_agree_with_photos(
-    shared_scene: Shared, name: str, max_side: int | None, pairs: tuple[tuple[int, int], ...], limit_px: float
+    shared_scene: Shared,
+    name: str,
+    max_side: int | Literal["full"],
+    pairs: tuple[tuple[int, int], ...],
+    limit_px: float,
 ) -> None:
     scene = load_scene(shared_scene(name), SceneConfig(max_side=max_side))
     for first, second in pairs:
