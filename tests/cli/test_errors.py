@@ -95,7 +95,8 @@ CASES: dict[str, Callable[[Path], Words]] = {
     "argument too many": lambda tmp: ["info", "x", "y"],
     "value missing": lambda tmp: ["train", "x", "--out"],
     "value not a number": lambda tmp: ["train", "x", "--steps", "many"],
-    "value not an optional number": lambda tmp: ["train", "x", "--max-side", "big"],
+    "value not an optional number": lambda tmp: ["train", "x", "--test-every", "big"],
+    "value neither a number nor a word": lambda tmp: ["train", "x", "--max-side", "big"],
     "value not a choice": lambda tmp: ["train", "x", "--protocol", "llf"],
     "preset unknown": lambda tmp: ["train", "x", "--preset", "fats"],
     # Settings that contradict each other or cannot be.

@@ -127,5 +127,5 @@ def test_dtu_protocol_on_scan24(shared_scene: Shared) -> None:
     assert scene.train == (22, 25, 28)
     assert len(scene.test) == 31
     assert scene.notes[0] == (
-        "scene dtu_scan24: read as neus, because there is a cameras_sphere.npz; also possible with --kind: llff"
+        "scene dtu_scan24: read as neus, because there is a cameras_sphere.npz; also possible with --kind: llff, photos"
     )
