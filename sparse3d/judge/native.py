@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.judge.evaluate import RenderImage
-from sparse3d.loss import PSNR_MAX, rounded
+from sparse3d.loss import psnr_of, rounded
 from sparse3d.photos.store import ImageStore
 from sparse3d.records.scene import Scene
 
@@ -50,7 +50,4 @@ def _psnr(image: Tensor, store: ImageStore, k: int) -> float | None:
             error = error[mask[band] > 0.5]
         sums.append(float(error.sum()))
         count += error.numel()
-    if count == 0:
-        return None
-    mse = math.fsum(sums) / count
-    return PSNR_MAX if mse <= 10 ** (-PSNR_MAX / 10) else -10.0 * math.log10(mse)
+    return None if count == 0 else psnr_of(math.fsum(sums) / count)

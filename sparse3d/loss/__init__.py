@@ -4,6 +4,6 @@
 from __future__ import annotations
 
 from sparse3d.loss.lpips import Lpips
-from sparse3d.loss.metrics import PSNR_MAX, composite, psnr, rounded, ssim
+from sparse3d.loss.metrics import composite, psnr, psnr_of, rounded, ssim
 
-__all__ = ["PSNR_MAX", "Lpips", "composite", "psnr", "rounded", "ssim"]
+__all__ = ["Lpips", "composite", "psnr", "psnr_of", "rounded", "ssim"]

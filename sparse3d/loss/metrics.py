@@ -30,9 +30,11 @@ def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
     error = ((image.double() - target.double()) ** 2).numpy()
     if mask is not None:
         error = error[mask.numpy() > 0.5]
-    if error.size == 0:
-        return math.nan
-    mse = float(error.mean())
+    return math.nan if error.size == 0 else psnr_of(float(error.mean()))
+
+
+def psnr_of(mse: float) -> float:
+    """PSNR in dB of a mean squared error of values in 0..1, PSNR_MAX at most."""
     return PSNR_MAX if mse <= 10 ** (-PSNR_MAX / 10) else -10.0 * math.log10(mse)
 
 
