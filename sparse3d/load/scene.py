@@ -116,7 +116,6 @@ def load_scene(
         has_masks=any(p.mask_path is not None or p.alpha_is_mask for p in photos),
         notes=notes,
         matches=matches,
-        max_side=size.side,
     )
 
 

@@ -21,8 +21,7 @@ class Scene:
     cameras: pinhole (undistorted), at the size trained on. images: lazy store; `images[i]` float32 [H,W,3] in 0..1,
     `images.mask(i)` float32 [H,W] or None (1 = counts). train, test: indices, disjoint. camera_source: "given",
     "sfm_train" or "sfm_all". points: given ones or those of structure from motion, from training photos only, or None.
-    matches: the user's own. max_side: the longer side, px, that photos were shrunk to at most; None where they keep
-    their own size.
+    matches: the user's own.
     """
 
     kind: str
@@ -37,7 +36,6 @@ class Scene:
     has_masks: bool = False
     notes: tuple[str, ...] = field(default=())
     matches: Matches | None = None
-    max_side: int | None = None
 
     @property
     def extent(self) -> float:

@@ -112,7 +112,7 @@ def _steps_seconds(cfg: RunConfig, work: Work) -> tuple[float, float]:
     sizes = [shrunk(size, side) for size in work.sizes]
     smallest = min(sizes, key=min)
     pixels = float(np.mean([w * h for w, h in sizes]))
-    # Half of the cap in the mean over the run.
+    # In the mean over a run, about three quarters of the cap.
     splats = 0.75 * train.density.cap * _STEP_SPLAT_S
     shares = [image_scale(train.schedule, *smallest, (k + 0.5) / 100) for k in range(100)]
     mean = float(np.mean([pixels / scale**2 for scale in shares]))
