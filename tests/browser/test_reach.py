@@ -47,6 +47,17 @@ def wait_for_scroll(page: Any, holds: Callable[[float], bool]) -> None:
     raise AssertionError(f"the page is scrolled to {page.evaluate('scrollY')}")
 
 
+def scrolled_to_rest(page: Any) -> float:
+    """Where the page stands when a swipe's own momentum has ended."""
+    last = page.evaluate("scrollY")
+    for _ in range(60):
+        page.wait_for_timeout(500)
+        if (now := page.evaluate("scrollY")) == last:
+            return now
+        last = now
+    raise AssertionError(f"the page never stopped scrolling; it is at {last}")
+
+
 @pytest.mark.parametrize("settings", [SMALL, {**SMALL, "reduced_motion": "no-preference"}])
 def test_a_drag_beyond_the_photos_comes_back(
     open_page: Callable[..., Any], limited: Path, settings: dict[str, Any]
@@ -101,8 +112,9 @@ def test_a_report_scrolls_until_the_scene_is_clicked(open_page: Callable[..., An
     wait_for_scroll(page, lambda y: y > 100)
     assert pose(page) == first
     page.keyboard.press("ArrowLeft")
+    assert scrolled_to_rest(page) > 100
     page.evaluate("scrollTo(0, 0)")
-    wait_for_scroll(page, lambda y: y == 0)
+    assert scrolled_to_rest(page) == 0
     assert pose(page) == first
     page.mouse.click(600, 200)
     page.mouse.wheel(0, -200)
@@ -121,8 +133,9 @@ def test_a_report_on_a_phone(open_page: Callable[..., Any], scrolling: Path) -> 
     touch("touchEnd")
     wait_for_scroll(page, lambda y: y > 50)
     assert at_rest(page)["pitch"] == pytest.approx(first["pitch"], abs=0.1)
+    assert scrolled_to_rest(page) > 50
     page.evaluate("scrollTo(0, 0)")
-    wait_for_scroll(page, lambda y: y == 0)
+    assert scrolled_to_rest(page) == 0
     touch("touchStart", (250, 300))
     for step in range(1, 6):
         touch("touchMove", (250 - 20 * step, 300))
