@@ -54,6 +54,8 @@ struct MvsRounds {
   int count;
   std::uint32_t seed;
   std::uint16_t* likely;  // [H, W] scratch: in which sources (bits) a pixel's plane matches best.
+  // [H, W], or null: a pixel looks for a better plane in the last so many rounds only; null: in all.
+  const std::uint8_t* last;
 };
 
 // planes [H, W, 4] in and out; costs are computed anew first.

@@ -202,6 +202,7 @@ void patch_match(const MvsReference& r, const MvsSource* sources, int num_source
     for (int colour = 0; colour < 2; ++colour)
       sweep([&](Patch& patch, int x, int y) {
         if (((x + y) & 1) != colour) return;
+        if (rounds.last != nullptr && round < rounds.count - rounds.last[s.index(x, y)]) return;
         make_patch(r, x, y, costs.spacing, patch);
         const Pixel pixel = {s, patch, x, y};
         const float* p = s.at(x, y);

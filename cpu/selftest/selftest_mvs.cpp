@@ -94,7 +94,7 @@ double mean_cost(const MvsReference& reference, const MvsSource& source, float f
       out[2] = factor * static_cast<float>(p.gy);
     }
   std::vector<std::uint16_t> likely(kWidth * kHeight);
-  patch_match(reference, &source, 1, costs, 0.05f, 1.0f, {0, 0, likely.data()}, planes.data());
+  patch_match(reference, &source, 1, costs, 0.05f, 1.0f, {0, 0, likely.data(), nullptr}, planes.data());
   double sum = 0.0;
   int count = 0;
   for (int y = 6; y < kHeight - 6; ++y)

@@ -15,22 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse3d.camera import Camera
-from sparse3d.depth.matched import Matched, first_sure
+from sparse3d.depth.matched import Matched, first_sure, sure_pixels
 from sparse3d.kernels.cpu import mvs
-from sparse3d.kernels.cpu.mvs import DepthRange, MatchCosts, MvsImage, Planes
+from sparse3d.kernels.cpu.mvs import DepthRange, MatchCosts, MvsImage, Planes, Rounds
 from sparse3d.records.points import Points
 from sparse3d.records.scene import Scene
-from sparse3d.sfm.frustum import near_far, view_pairs
+from sparse3d.sfm.frustum import best_neighbours, near_far
 
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
 class Patches:
-    """spacing: pixels between a patch's samples; rounds: of PatchMatch with such patches."""
+    """spacing: pixels between a patch's samples; rounds: of PatchMatch with such patches; settled_rounds: of them, for
+    pixels on which the photos agree already."""
 
     spacing: int
     rounds: int
+    settled_rounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,10 @@ class MatchConfig:
     planes_max: int = 256
     """Most planes in a sweep."""
     sources: int = 6
-    """Other photos that each photo is matched with."""
+    """Other photos that each photo is matched with: those that see most of the same from a useful angle."""
     coarse: Patches = Patches(spacing=2, rounds=3)
     """At all sizes but the finest."""
-    finest: tuple[Patches, ...] = (Patches(spacing=1, rounds=3), Patches(spacing=2, rounds=2))
+    finest: tuple[Patches, ...] = (Patches(spacing=1, rounds=3, settled_rounds=1), Patches(spacing=2, rounds=2))
     """At the finest size, each of these in turn is matched to the end, and a pixel's match is taken from the first that
     is sure of it. Narrow patches place edges; wide ones find what has little texture or is seen from far apart."""
     census_share: float = 0.5
@@ -60,6 +62,8 @@ class MatchConfig:
     """Two photos agree on a pixel if the other one's depth puts it at most this far away from itself,"""
     agree_relative: float = 0.01
     """and the two depths differ by at most this share."""
+    settled_px: float = 1.0
+    """As agree_px, at the size before the finest: a pixel that the photos agree on so is settled there."""
     seed: int = 0
     """Seed of the random perturbations."""
 
@@ -75,12 +79,7 @@ def match_photos(
     cfg = cfg or MatchConfig()
     tell = progress or (lambda stage, fraction: None)
     cameras = [_working(scene.cameras[i], cfg.max_side) for i in scene.train]
-    pairs = view_pairs(cameras, cfg.sources)
-    others: list[list[int]] = [[] for _ in cameras]
-    for i, j in pairs:
-        others[i].append(j)
-        others[j].append(i)
-    others = [near[: mvs.sources_max()] for near in others]
+    others = best_neighbours(cameras, min(cfg.sources, mvs.sources_max()))
     if not any(others):
         return {}
     store = scene.images.resized(scene.train, cameras)
@@ -89,7 +88,6 @@ def match_photos(
     pyramids = [_pyramid(camera, pixels, cfg.sweep_side) for camera, pixels in zip(cameras, rgb, strict=True)]
     near, far = near_far(cameras, points)
     span = DepthRange(1.0 / far, 1.0 / near)
-    starts = []
     done, stages = 0, len(cameras) * (1 + 2 * len(cfg.finest))
 
     def told() -> None:
@@ -97,26 +95,48 @@ def match_photos(
         done += 1
         tell("dense depth", done / stages)
 
+    coarse = []
     for k, near_by in enumerate(others):
-        starts.append(_coarse_to_fine(pyramids, k, near_by, span, cfg))
+        coarse.append(_match_coarse(pyramids, k, near_by, span, cfg))
         told()
+    starts = [_start(pyramids, others, coarse, k, cfg) for k in range(len(cameras))]
     finest = [p[0] for p in pyramids]
     found = [_match_finest(finest, others, starts, patches, span, cfg, told) for patches in cfg.finest]
     out = {}
     for k, near_by in enumerate(others):
         if near_by:
             ways = [
-                Matched(finest[k], rgb[k], planes[k], *_check(finest, near_by, k, planes, cfg), len(near_by))
+                Matched(
+                    finest[k],
+                    rgb[k],
+                    planes[k],
+                    *_check(finest, near_by, k, planes, cfg.agree_px, cfg.agree_relative),
+                    len(near_by),
+                )
                 for planes in found
             ]
             out[scene.train[k]] = first_sure(ways)
     return out
 
 
+@dataclass(frozen=True)
+class _Start:
+    """planes [H,W,4] at the finest size to begin with, and where they are settled [H,W]; None: nowhere."""
+
+    planes: Planes
+    settled: NDArray[np.bool_] | None
+
+    def rounds(self, patches: Patches, seed: int) -> Rounds:
+        if self.settled is None:
+            return Rounds(patches.rounds, seed)
+        last = np.where(self.settled, patches.settled_rounds, patches.rounds)
+        return Rounds(patches.rounds, seed, last.astype(np.uint8))
+
+
 def _match_finest(
     images: Sequence[MvsImage],
     others: Sequence[Sequence[int]],
-    starts: Sequence[Planes],
+    starts: Sequence[_Start],
     patches: Patches,
     span: DepthRange,
     cfg: MatchConfig,
@@ -126,11 +146,11 @@ def _match_finest(
     others in the cost."""
     first = []
     for k, near_by in enumerate(others):
-        planes = starts[k].copy()
+        planes = starts[k].planes.copy()
         if near_by:
             costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=patches.spacing)
             sources = [images[j].source_of(images[k]) for j in near_by]
-            mvs.patch_match(images[k], sources, costs, planes, span, patches.rounds, cfg.seed)
+            mvs.patch_match(images[k], sources, costs, planes, span, starts[k].rounds(patches, cfg.seed))
         first.append(planes)
         told()
     second = []
@@ -139,17 +159,17 @@ def _match_finest(
         if near_by:
             costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, cfg.geometric_weight, patches.spacing)
             sources = [images[j].source_of(images[k], first[j]) for j in near_by]
-            mvs.patch_match(images[k], sources, costs, planes, span, patches.rounds, cfg.seed + 7919)
+            mvs.patch_match(images[k], sources, costs, planes, span, starts[k].rounds(patches, cfg.seed + 7919))
         second.append(planes)
         told()
     return second
 
 
 def _check(
-    images: Sequence[MvsImage], near_by: Sequence[int], k: int, planes: Sequence[Planes], cfg: MatchConfig
+    images: Sequence[MvsImage], near_by: Sequence[int], k: int, planes: Sequence[Planes], px: float, relative: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
     sources = [images[j].source_of(images[k], planes[j]) for j in near_by]
-    return mvs.check(images[k], sources, planes[k], cfg.agree_px, cfg.agree_relative)
+    return mvs.check(images[k], sources, planes[k], px, relative)
 
 
 def _working(camera: Camera, max_side: int) -> Camera:
@@ -176,13 +196,13 @@ def _pyramid(camera: Camera, rgb: NDArray[np.uint8], sweep_side: int) -> list[Mv
     return images
 
 
-def _coarse_to_fine(
+def _match_coarse(
     pyramids: Sequence[list[MvsImage]], k: int, near_by: list[int], span: DepthRange, cfg: MatchConfig
 ) -> Planes:
-    """Planes at the finest size to begin with: swept at the coarsest size, refined at all sizes but the finest."""
+    """Planes at the size before the finest: swept at the coarsest one, refined from there on."""
     levels = pyramids[k]
     if not near_by:
-        return np.zeros((*levels[0].grey.shape, 4), np.float32)
+        return np.zeros((*levels[-1].grey.shape, 4), np.float32)
     image = levels[-1]
     sources = [pyramids[j][-1].source_of(image) for j in near_by]
     costs = MatchCosts(_best_views(len(near_by)), cfg.census_share, spacing=cfg.coarse.spacing)
@@ -190,10 +210,33 @@ def _coarse_to_fine(
     planes, _ = mvs.sweep(image, sources, costs, span, count)
     for level in range(len(levels) - 1, 0, -1):
         image = levels[level]
-        sources = [pyramids[j][min(level, len(pyramids[j]) - 1)].source_of(image) for j in near_by]
-        mvs.patch_match(image, sources, costs, planes, span, cfg.coarse.rounds, cfg.seed + level)
-        planes = _enlarged(planes, levels[level - 1].camera)
+        planes = planes if level == len(levels) - 1 else _enlarged(planes, image.camera)
+        sources = [_at_level(pyramids[j], level).source_of(image) for j in near_by]
+        mvs.patch_match(image, sources, costs, planes, span, Rounds(cfg.coarse.rounds, cfg.seed + level))
     return planes
+
+
+def _at_level(pyramid: Sequence[MvsImage], level: int) -> MvsImage:
+    return pyramid[min(level, len(pyramid) - 1)]
+
+
+def _start(
+    pyramids: Sequence[list[MvsImage]],
+    others: Sequence[Sequence[int]],
+    coarse: Sequence[Planes],
+    k: int,
+    cfg: MatchConfig,
+) -> _Start:
+    """What the coarse matches of photo `k` say at the finest size; settled where other photos confirm them."""
+    if len(pyramids[k]) == 1 or not others[k]:
+        return _Start(coarse[k] if others[k] else np.zeros((*pyramids[k][0].grey.shape, 4), np.float32), None)
+    camera = pyramids[k][0].camera
+    images = [_at_level(p, 1) for p in pyramids]
+    counts = _check(images, others[k], k, coarse, cfg.settled_px, cfg.agree_relative)
+    found = Matched(images[k], np.zeros(0, np.uint8), coarse[k], *counts, len(others[k]))
+    sure = sure_pixels(found).astype(np.uint8)
+    settled = cv2.resize(sure, (camera.width, camera.height), interpolation=cv2.INTER_NEAREST) > 0
+    return _Start(_enlarged(coarse[k], camera), settled)
 
 
 def _plane_count(camera: Camera, others: Sequence[Camera], span: DepthRange, cfg: MatchConfig) -> int:

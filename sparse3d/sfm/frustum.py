@@ -119,11 +119,17 @@ def _inside(camera: Camera, xy: NDArray[np.float64], z: NDArray[np.float64]) -> 
 
 
 def view_pairs(cameras: Sequence[Camera], per_camera: int) -> list[tuple[int, int]]:
-    """Pairs (i < j) of cameras that probably see the same things, at most about `per_camera` for each camera.
+    """Pairs (i < j) of cameras that probably see the same things: each camera with its `best_neighbours`. Sorted."""
+    near = enumerate(best_neighbours(cameras, per_camera))
+    return sorted({(min(i, j), max(i, j)) for i, others in near for j in others})
+
+
+def best_neighbours(cameras: Sequence[Camera], per_camera: int) -> list[list[int]]:
+    """For each camera the others that probably see the same things, the best first, at most `per_camera` of them.
 
     A pair's score is the share of one frustum (sampled at half, once and twice the focus distance) that the other
     sees, times a preference for rays that cross at about 10 degrees: smaller angles place points badly, at larger ones
-    descriptors do not match. Every camera keeps its own best pairs. Sorted.
+    descriptors do not match.
     """
     focus = focus_distance(cameras)
     grid = (np.arange(6) + 0.5) / 6
@@ -147,8 +153,5 @@ def view_pairs(cameras: Sequence[Camera], per_camera: int) -> list[tuple[int, in
             preference = np.exp(-0.5 * (np.log(np.maximum(angle, 1e-3) / 10.0) / 0.9) ** 2)
             score[i, j] = np.where(_inside(other, xy, z), preference, 0.0).mean()
     score = score + score.T
-    pairs: set[tuple[int, int]] = set()
-    for i in range(count):
-        best = np.argsort(-score[i], kind="stable")[:per_camera]
-        pairs.update((min(i, int(j)), max(i, int(j))) for j in best if score[i, j] > 1e-3)
-    return sorted(pairs)
+    best = [np.argsort(-row, kind="stable")[:per_camera] for row in score]
+    return [[int(j) for j in near if score[i, j] > 1e-3] for i, near in enumerate(best)]

@@ -30,7 +30,7 @@ H, W = 24, 32
 
 
 def _another_type(array: np.ndarray) -> np.ndarray:
-    other = {"float32": np.float64, "float64": np.float32, "int32": np.int64}
+    other = {"float32": np.float64, "float64": np.float32, "int32": np.int64, "uint8": np.int8}
     return array.astype(other[array.dtype.name])
 
 
@@ -56,6 +56,7 @@ def _arrays() -> Arrays:
         "sums": np.cumsum(rng.random((BINS + 1, 3)), axis=0),
         "cells": np.arange(N, dtype=np.int32),
         "planes": planes,
+        "last": np.ones((H, W), np.uint8),
     }
 
 
@@ -97,7 +98,7 @@ def _source_of(given: Arrays) -> None:
 def _patch_match(given: Arrays) -> None:
     reference = _image()
     sources, span = [_image(0.1).source_of(reference)], DepthRange(0.1, 0.5)
-    mvs.patch_match(reference, sources, MatchCosts(1), given["planes"], span, 1, 0)
+    mvs.patch_match(reference, sources, MatchCosts(1), given["planes"], span, mvs.Rounds(1, 0, given["last"]))
 
 
 def _check(given: Arrays) -> None:
@@ -115,7 +116,7 @@ CALLS: dict[Call, tuple[str, ...]] = {
     _intervals: ("sums",),
     _grid_sorter: ("cells",),
     _source_of: ("planes",),
-    _patch_match: ("planes",),
+    _patch_match: ("planes", "last"),
     _check: ("planes",),
 }
 CASES = [(call, name) for call, names in CALLS.items() for name in names]

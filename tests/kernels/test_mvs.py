@@ -51,7 +51,7 @@ def sources_of(photos: list[MvsImage]) -> list:
 
 def match(photos: list[MvsImage], planes: Planes, iterations: int, seed: int = 1) -> Planes:
     out = planes.copy()
-    mvs.patch_match(photos[1], sources_of(photos), COSTS, out, SPAN, iterations, seed)
+    mvs.patch_match(photos[1], sources_of(photos), COSTS, out, SPAN, mvs.Rounds(iterations, seed))
     return out
 
 
@@ -160,7 +160,7 @@ def test_geometry_adds_to_the_cost_what_it_disagrees(photos: list[MvsImage]) -> 
         for weight in (0.0, 0.2):
             sources = [photos[k].source_of(photos[1], true_planes(photos[k].camera)) for k in (0, 2)]
             out = start.copy()
-            mvs.patch_match(photos[1], sources, MatchCosts(1, geometric_weight=weight), out, SPAN, 0, 0)
+            mvs.patch_match(photos[1], sources, MatchCosts(1, geometric_weight=weight), out, SPAN, mvs.Rounds(0, 0))
             costs.append(out[..., 3][INSIDE])
         added.append(costs[1] - costs[0])
     assert np.abs(added[0]).max() < 0.01
@@ -182,7 +182,7 @@ def five() -> list[MvsImage]:
 def match_five(photos: list[MvsImage], planes: Planes | None, rounds: int) -> Planes:
     sources = [photos[k].source_of(photos[2]) for k in (0, 1, 3, 4)]
     out = np.zeros((120, 160, 4), np.float32) if planes is None else planes.copy()
-    mvs.patch_match(photos[2], sources, MatchCosts(2), out, SPAN, rounds, 3)
+    mvs.patch_match(photos[2], sources, MatchCosts(2), out, SPAN, mvs.Rounds(rounds, 3))
     return out
 
 
@@ -302,6 +302,23 @@ def test_check_counts_sources_and_skips_unknown_pixels(photos: list[MvsImage]) -
     assert (passed[INSIDE] == 2).mean() > 0.7
 
 
+def test_settled_pixels_take_part_in_the_last_rounds_only(five: list[MvsImage]) -> None:
+    """The left half is settled: with no round of its own it keeps its planes, with one it is refined once."""
+    begun = match_five(five, None, 1)
+    moved = []
+    for own in (0, 1, 3):
+        last = np.full((120, 160), 3, np.uint8)
+        last[:, :80] = own
+        out = begun.copy()
+        sources = [five[k].source_of(five[2]) for k in (0, 1, 3, 4)]
+        mvs.patch_match(five[2], sources, MatchCosts(2), out, SPAN, mvs.Rounds(3, 3, last))
+        moved.append((out[:, :80, :3] != begun[:, :80, :3]).any(axis=-1).mean())
+        assert (out[:, 80:, :3] != begun[:, 80:, :3]).any(axis=-1).mean() > 0.5
+    assert moved[0] == 0.0
+    assert 0.1 < moved[1] < moved[2]
+    np.testing.assert_array_equal(out, match_five(five, begun, 3))
+
+
 def test_what_cannot_be_matched_is_said(photos: list[MvsImage]) -> None:
     reference, sources = photos[1], sources_of(photos)
     with pytest.raises(DataError, match="does not fit a 192x144 camera"):
@@ -316,10 +333,15 @@ def test_what_cannot_be_matched_is_said(photos: list[MvsImage]) -> None:
     small = MvsImage(replace(reference.camera.resized(64, 48)), np.zeros((48, 64), np.float32))
     wrong = np.zeros((48, 64, 4), np.float32)
     with pytest.raises(DataError, match=r"\(48, 64, 4\)"):
-        mvs.patch_match(reference, sources, COSTS, wrong, SPAN, 1, 0)
+        mvs.patch_match(reference, sources, COSTS, wrong, SPAN, mvs.Rounds(1, 0))
     with pytest.raises(DataError, match=r"\(48, 64, 4\)"):
         mvs.check(reference, [small.source_of(reference, wrong)], wrong, 1.0, 0.01)
     with pytest.raises(DataError, match=r"\(48, 64, 4\)"):
         reference.source_of(small, wrong)
+    planes = np.zeros((144, 192, 4), np.float32)
+    with pytest.raises(DataError, match=r"last must be a contiguous uint8 array \(144, 192\)"):
+        mvs.patch_match(reference, sources, COSTS, planes, SPAN, mvs.Rounds(1, 0, np.zeros((48, 64), np.uint8)))
     with pytest.raises(DataError, match="17 sources"):
-        mvs.patch_match(reference, [sources[0]] * 17, COSTS, np.zeros((144, 192, 4), np.float32), SPAN, 1, 0)
+        mvs.patch_match(
+            reference, [sources[0]] * 17, COSTS, np.zeros((144, 192, 4), np.float32), SPAN, mvs.Rounds(1, 0)
+        )

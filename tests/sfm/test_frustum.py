@@ -9,7 +9,7 @@ import pytest
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.records.points import Points
-from sparse3d.sfm.frustum import focus_distance, frustum_points, near_far, seen_by, view_pairs
+from sparse3d.sfm.frustum import best_neighbours, focus_distance, frustum_points, near_far, seen_by, view_pairs
 from tests.depth.plane_scene import cameras_on_arc, look_at
 
 
@@ -85,3 +85,7 @@ def test_pairs_prefer_overlap_and_leave_out_cameras_that_look_away() -> None:
     assert (0, 5) not in pairs
     assert not any(6 in pair for pair in pairs)
     assert all(a < b for a, b in pairs)
+    # A camera at the end of the row is no one's but its neighbours'; each keeps two of its own.
+    near = best_neighbours([*cameras, away], per_camera=2)
+    assert [len(others) for others in near] == [2, 2, 2, 2, 2, 2, 0]
+    assert near[0] == [1, 2]

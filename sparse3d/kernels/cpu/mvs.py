@@ -51,6 +51,16 @@ class DepthRange:
     w_near: float
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """count: rounds of PatchMatch; seed: of its random planes; last [H,W] uint8: a pixel looks for a better plane in
+    so many of them only, the last ones (None: in all)."""
+
+    count: int
+    seed: int
+    last: NDArray[np.uint8] | None = None
+
+
 class MvsImage:
     """One photo at one size: grey [H,W] float32 in 0..1 and its packed bytes. Raises DataError where they differ."""
 
@@ -136,16 +146,18 @@ def patch_match(
     costs: MatchCosts,
     planes: Planes,
     span: DepthRange,
-    iterations: int,
-    seed: int,
+    rounds: Rounds,
 ) -> None:
     """Refine `planes` [H,W,4] in place, within `span`; the cost of each pixel never rises. Raises DataError for planes
     of another size and for more sources than the kernels take."""
     _check_planes("patch_match", reference, planes)
     _check_sources("patch_match", sources)
+    shape, last = reference.grey.shape, rounds.last
+    if last is not None and (last.shape != shape or last.dtype != np.uint8 or not last.flags.c_contiguous):
+        raise DataError(f"patch_match: last must be a contiguous uint8 array {shape}, found {last.dtype} {last.shape}")
     cpu.module().patch_match(
-        reference.grey, reference.intrinsics, list(sources), _costs(costs), span.w_far, span.w_near, iterations, seed,
-        np.empty(reference.grey.shape, np.int16), planes,
+        reference.grey, reference.intrinsics, list(sources), _costs(costs), span.w_far, span.w_near, rounds.count,
+        rounds.seed, last, np.empty(shape, np.int16), planes,
     )  # fmt: skip
 
 
