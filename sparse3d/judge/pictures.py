@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparse3d.camera import Camera
 from sparse3d.judge.background import known_background
+from sparse3d.photos.store import Window
 from sparse3d.records.scene import Scene
 
 # Photos as float32 that are kept to save the conversion in each step; beyond it they are converted every time.
@@ -48,9 +49,12 @@ class Pictures:
             self._cameras[key] = self._scene.cameras[index].resized(*size)
         return self._cameras[key]
 
-    def target(self, position: int, scale: int, background: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Photo [H,W,3] over `background` [3] where it is transparent, and the mask [H,W] or None. Read only."""
-        image, mask, alpha = self._load(position, scale)
+    def target(
+        self, position: int, scale: int, background: Tensor, window: Window | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Photo [H,W,3] over `background` [3] where it is transparent, and the mask [H,W] or None; of both only a
+        window, where one is given (at scale 1). Read only."""
+        image, mask, alpha = self._load(position, scale) if window is None else self._cut(position, window)
         if alpha is not None:
             # The photo was read over a fixed colour: image = a c + (1 - a) fixed.
             image = image + (1.0 - alpha)[..., None] * (background - self._composited)
@@ -82,6 +86,10 @@ class Pictures:
             self._targets[key] = (image, mask, alpha)
             self._bytes += size
         return image, mask, alpha
+
+    def _cut(self, position: int, window: Window) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        image, mask, alpha = self._scene.images.cut(self._scene.train[position], window)
+        return image, mask, alpha if self._needs_alpha else None
 
     def _alpha(self, index: int, scale: int) -> Tensor | None:
         """The photo's alpha at the scale, where pictures are asked over another colour than it was read over."""

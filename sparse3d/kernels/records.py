@@ -75,6 +75,14 @@ def view_of(camera: Camera, device: torch.device | str = "cpu") -> View:
     )
 
 
+def cut(view: View, x: int, y: int, width: int, height: int) -> View:
+    """The part of a view from pixel (x, y) on."""
+    intrinsics = view.intrinsics.clone()
+    intrinsics[2] -= x
+    intrinsics[3] -= y
+    return replace(view, width=width, height=height, intrinsics=intrinsics)
+
+
 def with_pose(view: View, cam_from_world: Tensor) -> View:
     return replace(view, cam_from_world=cam_from_world)
 

@@ -29,6 +29,22 @@ _MAPS_KEPT = 3
 
 
 @dataclass(frozen=True)
+class Window:
+    """A part of a picture in pixels: x, y of its top left corner, width, height; of: (width, height) of the picture."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    of: tuple[int, int]
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index [H,W,...] with."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+
+@dataclass(frozen=True)
 class _Ready:
     """One photo at the size trained on, uint8: rgb [H,W,3], alpha [H,W] where it has one, mask [H,W] 0 or 1."""
 
@@ -102,6 +118,14 @@ class ImageStore:
         width, height = self.scaled_size(index, factor)
         return torch.from_numpy(_shrink(self[index].numpy(), width, height))
 
+    def cut(self, index: int, window: Window) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """A window of the photo, of its mask and of its alpha channel: each as the whole one is given out."""
+        ready, at = self._ready(index), window.slices
+        rgb = torch.from_numpy(np.ascontiguousarray(ready.rgb[at])).to(torch.float32).div_(255.0)
+        mask = None if ready.mask is None else torch.from_numpy(ready.mask[at].astype(np.float32))
+        alpha = None if ready.alpha is None else torch.from_numpy(ready.alpha[at].astype(np.float32)).div_(255.0)
+        return rgb, mask, alpha
+
     def size(self, index: int) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self._cameras[index].width, self._cameras[index].height
@@ -116,10 +140,11 @@ class ImageStore:
         assert camera is not None, "load_scene gives every photo a camera before it makes the store"
         return camera.width, camera.height
 
-    def resized(self, indices: Sequence[int], cameras: Sequence[Camera]) -> ImageStore:
-        """The photos at `indices` as a store of their own at the sizes of `cameras`; keeps almost nothing decoded."""
+    def resized(self, indices: Sequence[int], cameras: Sequence[Camera], *, cache_mb: int = 32) -> ImageStore:
+        """The photos at `indices` as a store of their own at the sizes of `cameras`; unless `cache_mb` says more, it
+        keeps almost nothing decoded."""
         photos = [self._photos[i] for i in indices]
-        return ImageStore(photos, cameras, background=self._background, cache_mb=32)
+        return ImageStore(photos, cameras, background=self._background, cache_mb=cache_mb)
 
     def scaled_size(self, index: int, factor: int) -> tuple[int, int]:
         """(width, height) that `at_scale` gives: divided by the factor, rounded, at least 1."""

@@ -19,7 +19,12 @@ from sparse3d.train.splats.terms.config import describe_terms
 
 # Photos with a longer side above this are large, and trained on at full size from 0.7 of the run on.
 _LARGE_PX = 640
-_LATE = {"train.schedule.quarter_size_until": 0.3, "train.schedule.half_size_until": 0.7}
+# Windows of them at twice that size come last.
+_LATE = {
+    "train.schedule.quarter_size_until": 0.3,
+    "train.schedule.half_size_until": 0.7,
+    "train.schedule.fine_from": 0.85,
+}
 
 
 def with_few_views(cfg: RunConfig, photos: int) -> tuple[RunConfig, tuple[str, ...]]:

@@ -45,6 +45,9 @@ class ScheduleConfig:
     """Photos are trained on at half size up to this fraction of the run (0: never)."""
     quarter_size_until: float = 0.0
     """Photos are trained on at quarter size up to this fraction of the run (0: never)."""
+    fine_from: float = 1.0
+    """From this fraction of the run on, photos that were shrunk are trained on at up to twice that size: each step sees
+    another window of one (1: never)."""
     min_side_px: int = 120
     """A photo is never reduced below this many pixels on its shorter side."""
     sh_degree_every: float = 0.1

@@ -109,6 +109,7 @@ class Loop:
         self.generators = {
             "views": torch.Generator().manual_seed(cfg.seed),
             "noise": torch.Generator().manual_seed(cfg.seed + 0x5EED),
+            "windows": torch.Generator().manual_seed(cfg.seed + 0x3D17),
             "terms": torch.Generator().manual_seed(cfg.seed + 0x7E2A),
         }
         self.photos = TrainingPhotos(scene, cfg, self.generators)

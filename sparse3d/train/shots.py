@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,9 +16,11 @@ from sparse3d.judge.photos import JudgingPhotos, Learned
 from sparse3d.judge.pictures import Pictures
 from sparse3d.kernels.records import PhotometricLoss, View, view_of, with_pose
 from sparse3d.kernels.step import Photometric
+from sparse3d.photos.store import Window
 from sparse3d.records.scene import Scene
 from sparse3d.train.config import TrainConfig
 from sparse3d.train.exposure import Exposure
+from sparse3d.train.fine import FinePhotos, has_finer
 from sparse3d.train.poses import CameraOpt, refines_poses
 from sparse3d.train.schedule import ViewOrder, background_color, image_scale
 
@@ -28,7 +31,8 @@ class Shot:
 
     number: of the step, 1-based; progress: share of the run done before it, 0 to less than 1. position: of the photo
     within scene.train; name: for messages. target [H,W,3], mask [H,W] or None: what the rendering is compared with,
-    read only. background [3]: behind what is trained. longest_px: the longer side of the smallest photo at this step's
+    read only. window: the part of the photo that view, target and mask are, None for all of it. background [3]: behind
+    what is trained. longest_px: the longer side of the smallest photo at this step's
     scale. wants_pose: the pose learns from this step.
     """
 
@@ -43,13 +47,22 @@ class Shot:
     scale: int
     longest_px: int
     wants_pose: bool
+    window: Window | None = None
+
+
+class _Shown(NamedTuple):
+    view: View
+    target: Tensor
+    mask: Tensor | None
+    window: Window | None
+    scale: int
 
 
 class TrainingPhotos:
     """The photos of one run and what it learns of them: exposures and poses.
 
-    generators: "views" draws the order of the photos, "noise" random backgrounds. Several, so that the order of photos
-    does not depend on how many random numbers density control drew.
+    generators: "views" draws the order of the photos, "noise" random backgrounds, "windows" parts of photos. Several,
+    so that the order of photos does not depend on how many random numbers density control drew.
     """
 
     def __init__(self, scene: Scene, cfg: TrainConfig, generators: Mapping[str, torch.Generator]) -> None:
@@ -59,6 +72,9 @@ class TrainingPhotos:
         self._name = known_background(scene) if constant else cfg.background
         self._constant = evaluation_background(scene, cfg.background) if constant else None
         self.pictures = Pictures(scene, masks=cfg.masks, background=self._name)
+        self._fine: FinePhotos | None = None
+        if cfg.schedule.fine_from < 1.0 and has_finer(scene):
+            self._fine = FinePhotos(scene, masks=cfg.masks, background=self._name, generator=generators["windows"])
         self.exposure = Exposure(len(scene.train), cfg.exposure) if cfg.exposure.enabled else None
         self.poses = (
             CameraOpt([scene.cameras[i] for i in scene.train], scene.extent, cfg.camera_opt)
@@ -74,20 +90,17 @@ class TrainingPhotos:
         """The photo of the step `number` (1-based)."""
         cfg = self._cfg
         progress = (number - 1) / cfg.steps
-        scale = image_scale(cfg.schedule, *self._smallest, progress)
         background = self._step_background()
         position = self.order.next()
-        upcoming = self.order.peek()
-        if upcoming is not None:
-            self.pictures.prefetch(upcoming, scale)
-        view = self.view(position, scale)
+        show = self._show_fine if self._fine is not None and progress >= cfg.schedule.fine_from else self._show
+        view, target, mask, window, scale = show(position, progress, background)
         if self.poses is not None:
             view = with_pose(view, self.poses.pose(position))
-        target, mask = self.pictures.target(position, scale, background)
         return Shot(
             number, progress, position, self.scene.names[self.scene.train[position]], view, target, mask, background,
             scale, longest_px=max(self._smallest) // scale,
             wants_pose=self.poses is not None and progress >= cfg.camera_opt.start,
+            window=window,
         )  # fmt: skip
 
     def view(self, position: int, scale: int) -> View:
@@ -96,6 +109,23 @@ class TrainingPhotos:
         if key not in self._views:
             self._views[key] = view_of(self.pictures.camera(position, scale))
         return self._views[key]
+
+    def _show(self, position: int, progress: float, background: Tensor) -> _Shown:
+        scale = image_scale(self._cfg.schedule, *self._smallest, progress)
+        upcoming = self.order.peek()
+        if upcoming is not None:
+            self.pictures.prefetch(upcoming, scale)
+        return _Shown(self.view(position, scale), *self.pictures.target(position, scale, background), None, scale)
+
+    def _show_fine(self, position: int, progress: float, background: Tensor) -> _Shown:
+        del progress
+        fine = self._fine
+        assert fine is not None
+        upcoming = self.order.peek()
+        if upcoming is not None:
+            fine.prefetch(upcoming)
+        window = fine.window(position)
+        return _Shown(fine.view(position, window), *fine.target(position, window, background), window, 1)
 
     def loss(self, shot: Shot, image: Tensor, photometric: Photometric) -> tuple[PhotometricLoss, Tensor]:
         """The loss of a rendering of the shot's view, and its gradient to that image [H,W,3]; the photo's exposure,

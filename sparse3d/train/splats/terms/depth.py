@@ -51,6 +51,15 @@ def resampled(found: DepthMap, width: int, height: int, mask: Tensor | None) -> 
     return DepthTarget(depth, weight if mask is None else weight * mask, at_size(found.normal))
 
 
+def target_of(found: DepthMap, shot: Shot) -> DepthTarget:
+    """The map of the shot's photo for what the shot shows of it."""
+    if shot.window is None:
+        return resampled(found, shot.view.width, shot.view.height, shot.mask)
+    whole, at = resampled(found, *shot.window.of, None), shot.window.slices
+    weight = whole.weight[at] if shot.mask is None else whole.weight[at] * shot.mask
+    return DepthTarget(whole.depth[at], weight, whole.normal[at])
+
+
 class DepthMapTerm(ExpectedDepthTerm, abc.ABC):
     """A term that compares the expected depth with a map, where the photo has one. Its weight decays exponentially to
     `depth_final` of itself: a map shows where surfaces are, the photos show it better in the end."""
@@ -64,7 +73,7 @@ class DepthMapTerm(ExpectedDepthTerm, abc.ABC):
     def v_z(self, z: Tensor, seen: Tensor, shot: Shot) -> Tensor:
         found = self._map(shot.position)
         assert found is not None
-        target = resampled(found, shot.view.width, shot.view.height, shot.mask)
+        target = target_of(found, shot)
         weight = self.weight * decayed(1.0, self.cfg.depth_final, shot.progress)
         return self.v_error(z, seen, target, shot) * weight
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from sparse3d.depth.hull import of_an_object
 from sparse3d.kernels.records import OutputGradients
 from sparse3d.kernels.step import StepRendering
@@ -17,6 +19,12 @@ class Outside(Term):
     passer-by or an edge of the photo; behind it there is something, and the term leaves it alone."""
 
     def add_gradients(self, shot: Shot, rendering: StepRendering, gradients: OutputGradients) -> None:
-        if shot.mask is not None and of_an_object(shot.mask.numpy() >= 0.5):
+        if shot.mask is not None and self._of_an_object(shot, shot.mask):
             scale = 2.0 * self.cfg.outside / shot.mask.numel()
             gradients.add(alpha=rendering.alpha * (1.0 - shot.mask) * scale)
+
+    def _of_an_object(self, shot: Shot, mask: Tensor) -> bool:
+        if shot.window is not None:
+            whole = self.setup.scene.images.mask(self.setup.scene.train[shot.position])
+            mask = mask if whole is None else whole
+        return of_an_object(mask.numpy() >= 0.5)
