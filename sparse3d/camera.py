@@ -16,9 +16,10 @@ class Camera:
     """One view: image size in pixels, intrinsics in pixels, `cam_from_world` [4,4] float64 (rigid, bottom row 0 0 0 1).
 
     A world point p is at p_cam = R p + t, and in the image at (fx x/z + cx, fy y/z + cy); the centre of the
-    top-left pixel is (0.5, 0.5). `distortion` holds OpenCV's k1 k2 p1 p2 [k3 k4 k5 k6] of the photo as it is on
-    disk, empty for none: kernels never see a distorted camera, photos are undistorted once when read. With
-    `fisheye` they are k1 to k4 of OpenCV's fisheye model. `name` is the photo's.
+    top-left pixel is (0.5, 0.5). `lens` names the lens model of the photo as it is on disk (see `photos.lenses`) and
+    `distortion` holds its coefficients, those at the end left out where they are 0: OpenCV's k1 k2 p1 p2
+    [k3 k4 k5 k6] by default, k1 to k4 of its fisheye model for "fisheye". Kernels never see a distorted camera,
+    photos are undistorted once when read. `name` is the photo's.
     """
 
     width: int
@@ -29,7 +30,7 @@ class Camera:
     cy: float
     cam_from_world: NDArray[np.float64] = field(repr=False)
     distortion: tuple[float, ...] = ()
-    fisheye: bool = False
+    lens: str = "opencv"
     name: str = ""
 
     def __post_init__(self) -> None:

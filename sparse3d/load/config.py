@@ -36,6 +36,9 @@ class SceneConfig:
     """The longer side that --max-side auto gives 12 sharp photos or more; fewer get less."""
     points: Path | None = None
     """PLY file with initial points in the scene's world frame."""
+    k4: Literal["auto", "radial", "opencv"] = "auto"
+    """What k4 of a transforms.json means: radial is the fourth radial power (nerfstudio, Metashape, RealityScan),
+    opencv the divisor 1 + k4 r^2. auto: opencv where camera_model is FULL_OPENCV or k5 or k6 is there, else radial."""
     prior_masks: Path | None = None
     """Folder of masks named like the photos (white = keep), instead of any beside the photos."""
     prior_matches: Path | None = None

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
+from sparse3d.photos.lenses import LENSES
 
 # Half the field of view, along the longer side, that a fisheye picture is cut to.
 MAX_HALF_ANGLE_RAD = math.radians(60.0)
@@ -41,42 +42,29 @@ class Optics:
     cx: float
     cy: float
     distortion: tuple[float, ...]
-    fisheye: bool
+    lens: str
 
     @staticmethod
     def of(camera: Camera) -> Optics:
         return Optics(
-            camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, camera.distortion, camera.fisheye
+            camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, camera.distortion, camera.lens
         )
 
     def at_origin(self) -> Camera:
         """The camera with these optics whose axes are the world's."""
         return Camera(
             self.width, self.height, self.fx, self.fy, self.cx, self.cy, np.eye(4),
-            distortion=self.distortion, fisheye=self.fisheye,
+            distortion=self.distortion, lens=self.lens,
         )  # fmt: skip
 
 
 def distort(camera: Camera, normalised: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the photo shows pinhole directions: (x/z, y/z) [N,2] -> photo pixels [N,2], centres at +0.5.
 
-    The models of OpenCV: k1 k2 p1 p2 [k3 [k4 k5 k6]] (Brown 1971, rational), or k1 k2 k3 k4 on the angle (fisheye).
+    NaN where the lens shows nothing from that direction. The models: see `lenses`.
     """
-    x, y = normalised[:, 0], normalised[:, 1]
-    r2 = x * x + y * y
-    if camera.fisheye:
-        k1, k2, k3, k4 = _padded(camera.distortion, 4)
-        r = np.sqrt(r2)
-        theta = np.arctan(r)
-        t2 = theta * theta
-        theta_d = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
-        scale = np.where(r > 1e-12, theta_d / np.maximum(r, 1e-12), 1.0)
-        xd, yd = x * scale, y * scale
-    else:
-        k1, k2, p1, p2, k3, k4, k5, k6 = _padded(camera.distortion, 8)
-        radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-        xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-        yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    lens = LENSES[camera.lens]
+    xd, yd = lens.bend(normalised[:, 0], normalised[:, 1], lens.padded(camera.distortion))
     return np.stack([camera.fx * xd + camera.cx, camera.fy * yd + camera.cy], axis=1)
 
 
@@ -103,15 +91,15 @@ def undistort(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def is_distorted(camera: Camera) -> bool:
-    return camera.fisheye or any(abs(k) > 0 for k in camera.distortion)
+    return camera.lens != "opencv" or any(abs(k) > 0 for k in camera.distortion)
 
 
 def pinhole_camera(camera: Camera) -> Camera:
     """The camera of the undistorted photo (see the top of the file); the same camera where there is no distortion."""
     if not is_distorted(camera):
-        return replace(camera, distortion=(), fisheye=False)
+        return replace(camera, distortion=(), lens="opencv")
     zoom = _zoom(Optics.of(camera))
-    return replace(camera, fx=camera.fx * zoom, fy=camera.fy * zoom, distortion=(), fisheye=False)
+    return replace(camera, fx=camera.fx * zoom, fy=camera.fy * zoom, distortion=(), lens="opencv")
 
 
 @lru_cache(maxsize=256)
@@ -119,7 +107,7 @@ def _zoom(optics: Optics) -> float:
     """Factor of the focal lengths: the smallest with which the whole pinhole picture lies on the photo."""
     camera = optics.at_origin()
     low = MIN_ZOOM
-    if camera.fisheye:
+    if LENSES[camera.lens].wide:
         longer = max(camera.width / camera.fx, camera.height / camera.fy)
         low = max(low, longer / (2 * math.tan(MAX_HALF_ANGLE_RAD)))
     high = max(MAX_ZOOM, low)
@@ -151,6 +139,10 @@ def undistort_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.floa
         valid[row] = _on_photo(camera, pixels)
         # OpenCV counts pixel centres from 0.
         map_x[row], map_y[row] = pixels[:, 0] - 0.5, pixels[:, 1] - 0.5
+        if not valid[row].all():
+            # What the lens does not show has no place; the mask leaves it out.
+            for placed in (map_x[row], map_y[row]):
+                placed[~np.isfinite(placed)] = 0.0
     return map_x, map_y, None if valid.all() else valid
 
 
@@ -165,12 +157,6 @@ def remap(
     how = cv2.INTER_LINEAR if shrinks else cv2.INTER_CUBIC
     out = cv2.remap(pixels, map_x, map_y, how, borderMode=cv2.BORDER_REPLICATE)
     return out.astype(np.uint8, copy=False)
-
-
-def _padded(values: tuple[float, ...], count: int) -> tuple[float, ...]:
-    if len(values) > count:
-        raise DataError(f"a camera has {len(values)} distortion coefficients; at most {count} are supported")
-    return values + (0.0,) * (count - len(values))
 
 
 def _on_photo(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -195,13 +181,7 @@ def _border_is_valid(camera: Camera, zoom: float) -> bool:
         return False
     radius = float(np.linalg.norm(ray, axis=1).max())
     r = np.linspace(0.0, radius, 257)
-    along = replace(camera, distortion=_radial_only(camera), fx=1.0, fy=1.0, cx=0.0, cy=0.0)
+    radial = LENSES[camera.lens].radial_only(camera.distortion)
+    along = replace(camera, distortion=radial, fx=1.0, fy=1.0, cx=0.0, cy=0.0)
     bent = distort(along, np.stack([r, np.zeros_like(r)], axis=1))[:, 0]
     return bool((np.diff(bent) > 0).all())
-
-
-def _radial_only(camera: Camera) -> tuple[float, ...]:
-    if camera.fisheye:
-        return camera.distortion
-    k = _padded(camera.distortion, 8)
-    return (*k[:2], 0.0, 0.0, *k[4:])

@@ -202,7 +202,7 @@ def _catmull_rom(knots: Vector, points: Vector, k: int, u: float) -> Vector:
 def _middle_lens(cameras: Sequence[Camera]) -> Camera:
     """The camera of median focal length, with its size: one lens for the whole path, without distortion."""
     middle = sorted(cameras, key=lambda camera: camera.fx / camera.width)[len(cameras) // 2]
-    return replace(middle, distortion=(), fisheye=False)
+    return replace(middle, distortion=(), lens="opencv")
 
 
 def _pose(rotation: Vector, eye: Vector) -> Vector:

@@ -136,9 +136,19 @@ def skewed_pose(data: dict) -> None:
     data["frames"][1]["transform_matrix"] = [[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
+NO_FRAMES = (
+    "{root}/transforms.json: lists no frames (key 'frames'), so it is no transforms.json; give the photos' "
+    "folder instead"
+)
 TRANSFORMS_ERRORS = {
-    "no frames": (put("frames", []), "{root}/transforms.json: lists no frames (key 'frames')"),
-    "frames no list": (put("frames", {}), "{root}/transforms.json: lists no frames (key 'frames')"),
+    "no frames": (
+        put("frames", []),
+        NO_FRAMES,
+    ),
+    "frames no list": (
+        put("frames", {}),
+        NO_FRAMES,
+    ),
     "no file": (in_frame("file_path", 3), "{root}/transforms.json: frame 1 has no file_path"),
     "matrix": (
         in_frame("transform_matrix", [[1, 2], [3, 4]]),
@@ -170,17 +180,17 @@ TRANSFORMS_ERRORS = {
     ),
     "bad focal": (
         put("fl_x", -3),
-        "{root}/transforms.json: frame 0 (images/000.png): the focal length (-3, 74) must be positive",
+        "{root}/transforms.json: frame 0 (images/000.png): fl_x, the focal length, is -3, but must be positive",
     ),
     "text focal": (
         put("fl_x", "long"),
-        "{root}/transforms.json: frame 0 (images/000.png): fl_x must be a number, found 'long'",
+        "{root}/transforms.json: frame 0 (images/000.png): fl_x must be a number, found 'long'; "
+        "correct it or remove it",
     ),
     "model": (
         put("camera_model", "EQUIRECTANGULAR"),
         "{root}/transforms.json: frame 0 (images/000.png): camera_model EQUIRECTANGULAR cannot be made a pinhole "
-        "camera (known: OPENCV, PINHOLE, SIMPLE_PINHOLE, SIMPLE_RADIAL, RADIAL, FULL_OPENCV, PERSPECTIVE, "
-        "OPENCV_FISHEYE, FISHEYE)",
+        "camera: it shows all around; cut the photos into perspective views first and give their cameras",
     ),
     "shape": (
         put("h", 64),
@@ -212,8 +222,8 @@ def test_transforms_error_sentences(tmp_path: Path, case: str) -> None:
     if case == "no focal":
         del data["fl_y"]
         message = (
-            "{root}/transforms.json: frame 0 (images/000.png): has no focal length (fl_x or camera_angle_x, in the "
-            "frame or at the top)"
+            "{root}/transforms.json: frame 0 (images/000.png): has no focal length (fl_x, x_fov or camera_angle_x, "
+            "in the frame or at the top); add one"
         )
     path.write_text(json.dumps(data))
     with pytest.raises(DataError) as caught:

@@ -16,7 +16,6 @@ from sparse3d.errors import DataError, UsageError
 from sparse3d.load import SceneConfig, load_scene
 from sparse3d.load.parsers import PARSERS, Work
 from sparse3d.load.parsers.colmap_model import read_model
-from sparse3d.photos.undistort import distort
 from sparse3d.records.scene import Scene
 from tests.load import makers
 
@@ -156,45 +155,6 @@ def test_plain_photos_in_a_folder_of_smaller_copies(tmp_path: Path) -> None:
     assert parsed.notes == ("images/ does not hold the photos; their smaller copies in images_4/ are taken",)
     makers.write_photos(tmp_path / "images", cams)
     assert PARSERS["photos"].parse(tmp_path, SceneConfig(), Work(None, None)).notes == ()
-
-
-@pytest.mark.parametrize(
-    ("model", "params", "distortion", "fisheye"),
-    [
-        (0, [70.0, 32.0, 24.0], (), False),
-        (2, [70.0, 32.0, 24.0, 0.05], (0.05,), False),
-        (3, [70.0, 32.0, 24.0, 0.05, 0.01], (0.05, 0.01), False),
-        (4, [70.0, 71.0, 32.0, 24.0, 0.05, 0.01, 0.001, 0.002], (0.05, 0.01, 0.001, 0.002), False),
-        (5, [70.0, 71.0, 32.0, 24.0, 0.05, 0.01, 0.001, 0.002], (0.05, 0.01, 0.001, 0.002), True),
-        (
-            6,
-            [70.0, 71.0, 32.0, 24.0, 0.1, 0.02, 0.001, 0.002, 0.01, 0.2, 0.03, 0.004],
-            (0.1, 0.02, 0.001, 0.002, 0.01, 0.2, 0.03, 0.004),
-            False,
-        ),
-        (8, [70.0, 32.0, 24.0, 0.05], (0.05,), True),
-        (9, [70.0, 32.0, 24.0, 0.05, 0.01], (0.05, 0.01), True),
-    ],
-)
-def test_colmap_lens_models_agree_with_colmap(
-    tmp_path: Path, model: int, params: list[float], distortion: tuple[float, ...], fisheye: bool
-) -> None:
-    pycolmap = pytest.importorskip("pycolmap")
-    makers.write_colmap_bin(tmp_path, makers.cameras(2), model, params)
-    camera = read_model(tmp_path).images[0]
-    assert (camera.distortion, camera.fisheye) == (distortion, fisheye)
-    theirs = pycolmap.Camera(model=pycolmap.CameraModelId(model), width=64, height=48, params=params)
-    directions = np.array([[0.0, 0.0], [0.2, -0.1], [-0.3, 0.25], [0.4, 0.3]])
-    rays = np.column_stack([directions, np.ones(len(directions))])
-    expected = np.array([theirs.img_from_cam(ray) for ray in rays]).reshape(-1, 2)
-    np.testing.assert_allclose(distort(camera, directions), expected, atol=1e-6)
-
-
-def test_colmap_lens_that_cannot_be_undistorted(tmp_path: Path) -> None:
-    makers.write_photos(tmp_path / "images", makers.cameras(2))
-    makers.write_colmap_bin(tmp_path / "sparse" / "0", makers.cameras(2), 7, [70.0, 70.0, 32.0, 24.0, 0.9])
-    with pytest.raises(DataError, match=r"camera model FOV cannot be undistorted here; run COLMAP's image_undistorter"):
-        load_scene(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])

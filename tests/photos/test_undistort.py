@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sparse3d.camera import Camera
+from sparse3d.photos.lenses import LENSES as ALL_LENSES
 from sparse3d.photos.undistort import MAX_HALF_ANGLE_RAD, distort, is_distorted, pinhole_camera, remap, undistort_maps
 
 LENSES = {
@@ -18,8 +19,8 @@ LENSES = {
 }
 
 
-def camera(distortion: tuple[float, ...], fisheye: bool = False, focal: float = 150.0) -> Camera:
-    return Camera(200, 130, focal, focal * 1.02, 103.0, 61.5, np.eye(4), distortion=distortion, fisheye=fisheye)
+def camera(distortion: tuple[float, ...], lens: str = "opencv", focal: float = 150.0) -> Camera:
+    return Camera(200, 130, focal, focal * 1.02, 103.0, 61.5, np.eye(4), distortion=distortion, lens=lens)
 
 
 @pytest.mark.parametrize("lens", LENSES)
@@ -32,7 +33,7 @@ def test_distort_agrees_with_opencv(lens: str) -> None:
 
 
 def test_distort_agrees_with_opencv_fisheye() -> None:
-    cam = camera((0.05, -0.01, 0.002, -0.0005), fisheye=True)
+    cam = camera((0.05, -0.01, 0.002, -0.0005), "fisheye")
     directions = np.random.default_rng(1).uniform(-1.5, 1.5, (50, 2))
     points = np.column_stack([directions, np.ones(50)])[None]
     expected, _ = cv2.fisheye.projectPoints(points, np.zeros(3), np.zeros(3), cam.K, np.array(cam.distortion))
@@ -66,9 +67,26 @@ def dots(cam: Camera, rays: np.ndarray, width: float) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("lens", "fisheye"), [*((name, False) for name in LENSES), ("fisheye", True)])
-def test_points_land_where_the_pinhole_camera_says(lens: str, fisheye: bool) -> None:
-    cam = camera((0.05, -0.01, 0.002, -0.0005) if fisheye else LENSES[lens], fisheye)
+# One of each other model, bent by several pixels within the picture.
+OTHERS = {
+    "radial4": (-0.12, 0.05, -0.01, 0.08, 0.001, -0.0005),
+    "fisheye": (0.05, -0.01, 0.002, -0.0005),
+    "fov": (0.9,),
+    "thin_prism": (0.05, 0.01, 0.001, 0.002, 0.003, 0.001, 0.004, -0.003),
+    "rad_tan_thin_prism": (0.05, 0.01, 0.002, 0.001, 0.0005, 0.0002, 0.001, 0.002, 0.004, 0.001, -0.003, 0.001),
+    "division": (-0.2,),
+    "eucm": (0.6, 1.1),
+}
+
+
+def test_every_lens_is_tried() -> None:
+    assert set(OTHERS) | {"opencv"} == set(ALL_LENSES)
+
+
+@pytest.mark.parametrize(
+    "cam", [*(camera(k) for k in LENSES.values()), *(camera(k, lens) for lens, k in OTHERS.items())]
+)
+def test_points_land_where_the_pinhole_camera_says(cam: Camera) -> None:
     rays = np.array([[-0.4, -0.25], [0.45, 0.3], [0.0, 0.0], [0.4, -0.2], [-0.3, 0.3]])
     photo = dots(cam, rays, 2.0)
     map_x, map_y, _ = undistort_maps(cam)
@@ -85,7 +103,7 @@ def test_points_land_where_the_pinhole_camera_says(lens: str, fisheye: bool) -> 
 
 def test_fisheye_is_cut_to_a_pinhole_field_of_view() -> None:
     # 180 degrees across: a pinhole picture of all of it would be infinitely wide.
-    cam = Camera(200, 200, 64.0, 64.0, 100.0, 100.0, np.eye(4), fisheye=True)
+    cam = Camera(200, 200, 64.0, 64.0, 100.0, 100.0, np.eye(4), lens="fisheye")
     pinhole = pinhole_camera(cam)
     assert pinhole.width / (2 * pinhole.fx) <= np.tan(MAX_HALF_ANGLE_RAD) + 1e-6
     _, _, valid = undistort_maps(cam)

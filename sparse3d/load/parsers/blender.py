@@ -30,7 +30,7 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         path = root / f"transforms_{part}.json"
         if part != "train" and (not path.is_file() or split == "unused"):
             continue
-        frames = read_frames(path, read_json(path), split)
+        frames = read_frames(path, read_json(path), split, cfg.k4)
         if not frames.photos and part == "train":
             raise DataError(
                 f"{path}: none of the {frames.listed} photos it lists exists, first {root / frames.missing[0]}; "

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A COLMAP model with its photos. Conventions: see `colmap_model`.
 
-The model is looked for in sparse/0, sparse, colmap/sparse/0 and the given folder itself, and nowhere else: a folder
-may also hold a model that is meant as ground truth. Its points were computed from all of its photos.
+The model is looked for in sparse, colmap/sparse and the given folder itself, and in the numbered folders there, of
+which the one with the most photos is taken; and nowhere else: a folder may also hold a model that is meant as ground
+truth. Its points were computed from all of its photos.
 """
 
 from __future__ import annotations
@@ -14,31 +15,53 @@ import numpy as np
 
 from sparse3d.errors import DataError
 from sparse3d.load.config import SceneConfig
-from sparse3d.load.parsers.colmap_model import has_model, read_model
+from sparse3d.load.parsers.colmap_model import count_images, has_model, read_model
 from sparse3d.load.parsers.parsed_scene import ParsedScene
 from sparse3d.load.parsers.parser import PARSERS, SceneParser, Work, by_name, dropped_note
 from sparse3d.load.parsers.photo_folders import is_smaller, smaller_note
+from sparse3d.photos.below import unlisted_note
 from sparse3d.photos.photo import Photo
 from sparse3d.records.points import Points
 
-_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
+_FOLDERS = ("sparse", "colmap/sparse", ".")
+
+
+def model_folders(root: Path) -> list[Path]:
+    """The models in the first of the known folders that holds any, by number, one without a number last."""
+    for name in _FOLDERS:
+        base = root / name
+        if base.is_dir():
+            numbered = [p for p in base.iterdir() if p.name.isdecimal() and p.is_dir()]
+            if found := [p for p in (*sorted(numbered, key=lambda p: int(p.name)), base) if has_model(p)]:
+                return found
+    return []
 
 
 def model_folder(root: Path) -> Path | None:
-    return next((root / name for name in _FOLDERS if root.is_dir() and has_model(root / name)), None)
+    """The model with the most photos; of equal ones the first."""
+    found = model_folders(root)
+    return max(found, key=count_images) if len(found) > 1 else next(iter(found), None)
 
 
 def sniff(root: Path) -> str | None:
-    folder = model_folder(root)
-    if folder is None:
+    found = model_folders(root)
+    if not found:
         return None
+    # Which of several is taken depends on their contents, which may be damaged: `parse` says that.
+    if len(found) > 1:
+        where = found[0].parent if found[0].name.isdecimal() else found[0]
+        return f"{where.relative_to(root)} holds {len(found)} COLMAP models"
+    folder = found[0]
     return f"{folder.relative_to(root)} holds a COLMAP model" if folder != root else "it holds a COLMAP model"
 
 
 def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     folder = model_folder(root)
     if folder is None:
-        raise DataError(f"{root}: holds no COLMAP model (looked in {', '.join(_FOLDERS)} for cameras and images)")
+        raise DataError(
+            f"{root}: holds no COLMAP model (looked in {', '.join(_FOLDERS)} for cameras and images); run COLMAP, or "
+            "give the photos without it"
+        )
     model = read_model(folder)
     names = [camera.name for camera in model.images]
     pictures = _picture_folder(root, folder, names)
@@ -52,9 +75,9 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     notes = dropped_note(missing, len(names), "the COLMAP model")
     if is_smaller(pictures):
         notes += (smaller_note("images", pictures),)
-    others = [p.name for p in sorted(folder.parent.iterdir()) if p.is_dir() and p != folder and has_model(p)]
-    if folder.name.isdigit() and others:
-        notes += (f"the model {folder.name} is read; {len(others)} others beside it are passed over",)
+    notes += _others_note(root, folder)
+    if pictures not in (root, folder):
+        notes += unlisted_note(pictures, set(names), "the COLMAP model")
     # A point seen in one photo only is a leftover of filtering and has no measured depth. Networks that write such
     # models (VGGT, MASt3R, DUSt3R) give no tracks at all: then every point counts.
     tracked = model.track_lengths >= 2
@@ -72,9 +95,29 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     return ParsedScene("colmap", base, by_name(photos, str(folder)), points, points_from_all_photos=True, notes=notes)
 
 
+def _others_note(root: Path, folder: Path) -> tuple[str, ...]:
+    """A sentence that counts the photos of the models that are passed over, if there are any."""
+    others = [p for p in model_folders(root) if p != folder]
+    if not others:
+        return ()
+    counts = ", ".join(f"{_shown(root, p)} with {_photos(count_images(p))}" for p in others)
+    return (
+        f"the COLMAP model in {_shown(root, folder)} is read, which has {_photos(count_images(folder))}; passed over: "
+        f"{counts} (to take another, give its folder as the scene)",
+    )
+
+
+def _shown(root: Path, folder: Path) -> str:
+    return folder.relative_to(root).as_posix() if folder != root else root.name
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"
+
+
 def _picture_folder(root: Path, model: Path, names: list[str]) -> Path:
     """The folder in which most of the model's photos are. Raises DataError where it finds none."""
-    above = list(model.parents)[:3] if model != root else [root.parent, root.parent.parent]
+    above = list(model.parents if model != root else root.parents)[:3]
     bases = dict.fromkeys((root, *above))
     candidates = []
     for base in bases:

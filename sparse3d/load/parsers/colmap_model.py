@@ -7,6 +7,7 @@ own. Counts in a file are checked against its bytes before they are used to read
 
 from __future__ import annotations
 
+import codecs
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,42 +19,11 @@ from numpy.typing import NDArray
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.geometry.quaternions import rotation_from_unit_quats
+from sparse3d.load.parsers.colmap_lenses import make_camera, model_of
 from sparse3d.load.parsers.parser import rigid
 
-
-@dataclass(frozen=True)
-class LensModel:
-    """One of COLMAP's camera models: its number in .bin files, how many parameters it has, and where this project's
-    values stand among them. focal: positions of fx, fy. lens: positions of OpenCV's coefficients; None for a lens that
-    OpenCV's models cannot express."""
-
-    number: int
-    name: str
-    num_params: int
-    focal: tuple[int, int]
-    centre: tuple[int, int]
-    lens: tuple[int, ...] | None
-    fisheye: bool = False
-
-
-LENS_MODELS = (
-    LensModel(0, "SIMPLE_PINHOLE", 3, (0, 0), (1, 2), ()),
-    LensModel(1, "PINHOLE", 4, (0, 1), (2, 3), ()),
-    LensModel(2, "SIMPLE_RADIAL", 4, (0, 0), (1, 2), (3,)),
-    LensModel(3, "RADIAL", 5, (0, 0), (1, 2), (3, 4)),
-    LensModel(4, "OPENCV", 8, (0, 1), (2, 3), (4, 5, 6, 7)),
-    LensModel(5, "OPENCV_FISHEYE", 8, (0, 1), (2, 3), (4, 5, 6, 7), True),
-    LensModel(6, "FULL_OPENCV", 12, (0, 1), (2, 3), (4, 5, 6, 7, 8, 9, 10, 11)),
-    LensModel(7, "FOV", 5, (0, 1), (2, 3), None),
-    LensModel(8, "SIMPLE_RADIAL_FISHEYE", 4, (0, 0), (1, 2), (3,), True),
-    LensModel(9, "RADIAL_FISHEYE", 5, (0, 0), (1, 2), (3, 4), True),
-    LensModel(10, "THIN_PRISM_FISHEYE", 12, (0, 1), (2, 3), None, True),
-    LensModel(11, "RAD_TAN_THIN_PRISM_FISHEYE", 16, (0, 1), (2, 3), None, True),
-)
-_BY_NUMBER = {model.number: model for model in LENS_MODELS}
-_BY_NAME = {model.name: model for model in LENS_MODELS}
 # Smallest size of a record in bytes, with an empty name and an empty track.
-_CAMERA_MIN, _IMAGE_MIN, _POINT_MIN = 24 + 8 * 3, 4 + 56 + 4 + 1 + 8, 8 + 24 + 3 + 8 + 8
+_CAMERA_MIN, _IMAGE_MIN, _POINT_MIN = 24 + 8 * 2, 4 + 56 + 4 + 1 + 8, 8 + 24 + 3 + 8 + 8
 
 
 @dataclass(frozen=True)
@@ -71,6 +41,13 @@ class ColmapModel:
 
 def has_model(folder: Path) -> bool:
     return any(all((folder / f"{n}.{end}").is_file() for n in ("cameras", "images")) for end in ("bin", "txt"))
+
+
+def count_images(folder: Path) -> int:
+    """How many photos the model in `folder` places. Raises DataError as `read_model`."""
+    if all((folder / f"{n}.bin").is_file() for n in ("cameras", "images")):
+        return _Bytes(folder / "images.bin").count(_IMAGE_MIN, "images")
+    return len(read_model(folder).images)
 
 
 def read_model(folder: Path) -> ColmapModel:
@@ -95,27 +72,6 @@ def read_model(folder: Path) -> ColmapModel:
     )
 
 
-def make_camera(model: LensModel, width: int, height: int, params: tuple[float, ...], where: str) -> Camera:
-    """A camera at the origin from COLMAP's parameters. Raises DataError for lenses that OpenCV cannot express."""
-    if model.lens is None:
-        raise DataError(
-            f"{where}: camera model {model.name} cannot be undistorted here; run COLMAP's image_undistorter, "
-            "or choose OPENCV or OPENCV_FISHEYE"
-        )
-    lens = tuple(params[k] for k in model.lens)
-    return Camera(
-        width,
-        height,
-        params[model.focal[0]],
-        params[model.focal[1]],
-        params[model.centre[0]],
-        params[model.centre[1]],
-        np.eye(4),
-        distortion=lens if any(lens) else (),
-        fisheye=model.fisheye,
-    )
-
-
 def _posed(
     camera: Camera, quat_wxyz: tuple[float, ...], translation: tuple[float, ...], name: str, where: str
 ) -> Camera:
@@ -125,7 +81,7 @@ def _posed(
     pose = rigid(rotation_from_unit_quats(unit), np.asarray(translation, np.float64), f"{where}: image {name}")
     return Camera(
         camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, pose,
-        distortion=camera.distortion, fisheye=camera.fisheye, name=name,
+        distortion=camera.distortion, lens=camera.lens, name=name,
     )  # fmt: skip
 
 
@@ -169,7 +125,7 @@ class _Bytes:
         if end < 0:
             raise DataError(f"{self.path}: is truncated: {what} at byte {self.at} does not end; copy it again")
         raw, self.at = self.data[self.at : end], end + 1
-        return raw.decode("utf-8", errors="surrogateescape")
+        return raw.decode("utf-8", errors="surrogateescape").replace("\\", "/")
 
 
 def _cameras_bin(path: Path) -> dict[int, Camera]:
@@ -178,10 +134,9 @@ def _cameras_bin(path: Path) -> dict[int, Camera]:
     for _ in range(file.count(_CAMERA_MIN, "cameras")):
         number, kind, width, height = file.take("<iiQQ", "a camera")
         where = f"{path}: camera {number}"
-        if kind not in _BY_NUMBER:
-            raise DataError(f"{where} has the unknown model number {kind}")
-        params = file.take(f"<{_BY_NUMBER[kind].num_params}d", f"camera {number}")
-        cameras[number] = make_camera(_BY_NUMBER[kind], _side(where, width), _side(where, height), params, where)
+        model = model_of(kind, where)
+        params = file.take(f"<{model.num_params}d", f"camera {number}")
+        cameras[number] = make_camera(model, _side(where, width), _side(where, height), params, where)
     return cameras
 
 
@@ -213,9 +168,12 @@ def _points_bin(path: Path) -> list[tuple]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    # Windows' editors put a mark of byte order first, and PowerShell writes UTF-16.
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if wide else "utf-8-sig", errors="replace" if wide else "surrogateescape")
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.startswith("#"):
             yield number, line.strip()
@@ -228,9 +186,9 @@ def _cameras_txt(path: Path) -> dict[int, Camera]:
             continue
         where = f"{path}: line {line_number}"
         words = line.split()
-        model = _BY_NAME.get(words[1]) if len(words) > 1 else None
-        if model is None:
+        if len(words) < 5:
             raise DataError(f"{where}: expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS..., found {line[:60]!r}")
+        model = model_of(words[1], where)
         if len(words) != 4 + model.num_params:
             raise DataError(f"{where}: {model.name} has {model.num_params} parameters, found {len(words) - 4}")
         values = _floats(where, words[:1] + words[2:])
@@ -252,8 +210,9 @@ def _images_txt(path: Path, cameras: dict[int, Camera]) -> list[tuple[int, Camer
         if len(words) != 10:
             raise DataError(f"{where}: expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:60]!r}")
         values = _floats(where, words[:9])
-        camera = _camera_of(path, cameras, int(values[8]), words[9])
-        images.append((int(values[0]), _posed(camera, values[1:5], values[5:8], words[9], where)))
+        name = words[9].replace("\\", "/")
+        camera = _camera_of(path, cameras, int(values[8]), name)
+        images.append((int(values[0]), _posed(camera, values[1:5], values[5:8], name, where)))
         after_image = True
     return images
 

@@ -31,7 +31,7 @@ def sniff(root: Path) -> str | None:
 def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     path = root if root.is_file() else root / "transforms.json"
     data = read_json(path)
-    frames = read_frames(path, data)
+    frames = read_frames(path, data, k4=cfg.k4)
     if not frames.photos:
         raise DataError(
             f"{path}: none of the {frames.listed} photos it lists exists, first {path.parent / frames.missing[0]}; "
