@@ -109,7 +109,9 @@ def _splats(splats: Splats) -> dict[str, Any]:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
+    from sparse3d.photos.video import is_video
+
+    return is_video(path)
 
 
 def _scene(path: Path) -> dict[str, Any]:

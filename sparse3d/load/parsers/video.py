@@ -14,31 +14,40 @@ from sparse3d.load.config import SceneConfig
 from sparse3d.load.parsers.parsed_scene import ParsedScene
 from sparse3d.load.parsers.parser import PARSERS, SceneParser, Work, by_name
 from sparse3d.photos.photo import Photo
-from sparse3d.photos.video import extract_frames, is_video
+from sparse3d.photos.video import extract_frames, frame_notes, is_video
 
 
-def _video_file(root: Path) -> Path | None:
+def _videos(root: Path) -> list[Path]:
+    """The video that is given, or those in the folder; hidden files, as macOS' ._IMG_0001.MOV, are none."""
     if root.is_file():
-        return root if is_video(root) else None
-    return next((p for p in sorted(root.iterdir()) if p.is_file() and is_video(p)), None) if root.is_dir() else None
+        return [root] if is_video(root) else []
+    if not root.is_dir():
+        return []
+    return [p for p in sorted(root.iterdir()) if is_video(p) and not p.name.startswith(".") and p.is_file()]
 
 
 def sniff(root: Path) -> str | None:
-    path = _video_file(root)
-    if path is None:
+    videos = _videos(root)
+    if not videos:
         return None
-    return f"{path.name} is a video" if path == root else f"it holds the video {path.name}"
+    name = videos[0].name
+    return f"{name} is a video" if videos[0] == root else f"it holds the video {name}"
 
 
 def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
-    video = _video_file(root)
-    if video is None:
+    videos = _videos(root)
+    if not videos:
         raise DataError(f"{root}: is not a video file and holds none (.mp4, .mov, ...)")
+    video = videos[0]
     base = work.workdir or Path(tempfile.mkdtemp(prefix="sparse3d-"))
-    frames = extract_frames(video, base / "frames", cfg.video_frames, work.progress)
+    folder = base / "frames"
+    frames = extract_frames(video, folder, cfg.video_frames, work.progress)
     photos = by_name([Photo(path.name, path, None, upright=True) for path in frames], str(video))
-    note = f"{len(photos)} frames of {video.name}, the sharpest of equal intervals, are in {base / 'frames'}"
-    return ParsedScene("video", base, photos, notes=(note,))
+    notes = (f"{len(photos)} frames of {video.name}, the sharpest of equal intervals, are in {folder}",)
+    notes += frame_notes(folder)
+    if len(videos) > 1:
+        notes += (f"1 of {len(videos)} videos in {root.name}/ is used, {video.name}; give another as the scene",)
+    return ParsedScene("video", base, photos, notes=notes)
 
 
 PARSERS.register("video")(SceneParser("video", "a video file", sniff, parse))
