@@ -57,6 +57,7 @@ def _held_out(args: Args, run: FinishedRun) -> dict[str, Any]:
     from sparse3d.judge.align import aligned_scores
     from sparse3d.judge.background import evaluation_background
     from sparse3d.judge.evaluate import evaluate, image_renderer
+    from sparse3d.runs.masked import masked_notes
     from sparse3d.runs.report import fitting_of
 
     splats, train = run.splats, run.config.train
@@ -75,7 +76,11 @@ def _held_out(args: Args, run: FinishedRun) -> dict[str, Any]:
             if scene.camera_source != "given":
                 moved, _ = aligned_scores(scene, splats, fitting_of(scene, train), lpips)
                 values |= {f"{name}_aligned": getattr(moved, name) for name in ("psnr", "ssim", "lpips")}
-        return {"run": str(args.run), "held_out": len(scene.test), "num_splats": splats.num_splats, **values}
+        for note in masked_notes(scene):
+            say(f"note: {note}")
+        counted = sum(row["psnr"] is not None for row in values["per_view"])
+        held = {"held_out": len(scene.test), **({"held_out_counted": counted} if counted < len(scene.test) else {})}
+        return {"run": str(args.run), **held, "num_splats": splats.num_splats, **values}
 
 
 def _leave_one_out(args: Args, run: FinishedRun) -> dict[str, Any]:

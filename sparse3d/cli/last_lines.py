@@ -16,8 +16,11 @@ def last_lines(metrics: dict[str, Any], run: Path, page: Path | None) -> str:
 
 
 def _quality(metrics: dict[str, Any]) -> str:
-    held = metrics["views"]["test"]
-    if metrics["psnr"] is None:
+    views = metrics["views"]
+    held = views.get("test_counted", views["test"])
+    if held < views["test"] and metrics["psnr"] is None:
+        text = "quality: masks leave nothing of the held-out photos to measure with"
+    elif metrics["psnr"] is None:
         text = "quality: no photo was held out to measure with"
     else:
         text = f"quality: PSNR {metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f} on {held} held-out photo"

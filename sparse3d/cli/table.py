@@ -20,7 +20,10 @@ def result_table(metrics: dict[str, Any]) -> str:
     """The values of metrics.json, a row each; says what a missing value would need."""
     views, seconds = metrics["views"], metrics["seconds"]
     held_out = views["test"] > 0
-    photos = f"{views['test']} held-out photo{'s' if views['test'] != 1 else ''}"
+    counted = views.get("test_counted", views["test"])
+    photos = f"{counted} held-out photo{'s' if counted != 1 else ''}"
+    if counted < views["test"]:
+        photos += f" ({views['test'] - counted} more masked wholly)"
     lpips_note = "give the weights with --lpips-weights FILE" if held_out else _NOT_HELD_OUT
     rows = [
         ("PSNR", _number(metrics["psnr"], ".2f", " dB"), photos if held_out else _NOT_HELD_OUT),

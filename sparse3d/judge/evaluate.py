@@ -31,7 +31,8 @@ class Scores:
     """Means over photos of the values of each. None where there was no photo, lpips also where there were no weights.
 
     Where a photo has a mask, psnr, ssim and lpips are of the masked protocol (PSNR over kept pixels, the others on
-    composites over black) and psnr_full, ssim_full of the whole picture; without masks the latter are None.
+    composites over black) and psnr_full, ssim_full of the whole picture; without masks the latter are None. A photo of
+    which the mask leaves nothing has None everywhere in its row, and counts in no mean.
     """
 
     psnr: float | None = None
@@ -51,9 +52,13 @@ def evaluate(scene: Scene, indices: Sequence[int], render_image: RenderImage, lp
 
 
 def _evaluate_one(scene: Scene, index: int, render_image: RenderImage, lpips: Lpips | None) -> dict[str, Any]:
+    mask = scene.images.mask(index)
+    if mask is not None and not bool((mask > 0.5).any()):
+        # Two composites of nothing are equal, which would be a perfect score.
+        names = ["psnr", "ssim", *(["lpips"] if lpips is not None else []), "psnr_full", "ssim_full"]
+        return {"name": scene.names[index], **dict.fromkeys(names)}
     image = rounded(render_image(scene.cameras[index]))
     target = scene.images[index].double()
-    mask = scene.images.mask(index)
     row: dict[str, Any] = {
         "name": scene.names[index],
         "psnr": psnr(image, target, mask),
@@ -64,8 +69,7 @@ def _evaluate_one(scene: Scene, index: int, render_image: RenderImage, lpips: Lp
         row["lpips"] = lpips(*pair)
     if mask is not None:
         row |= {"psnr_full": psnr(image, target), "ssim_full": ssim(image, target)}
-    # A mask that keeps nothing has no PSNR; JSON knows no NaN.
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+    return row
 
 
 def _mean(rows: Sequence[dict[str, Any]], name: str) -> float | None:

@@ -106,6 +106,21 @@ class ImageStore:
         width, height = self.scaled_size(index, factor)
         return torch.from_numpy(_shrink(weight.numpy(), width, height) >= 0.5).to(torch.float32)
 
+    def keeps_nothing(self, index: int) -> bool:
+        """Whether the photo's mask, or the alpha that is one, leaves none of its pixels. A photo that is not decoded
+        stays so."""
+        with self._lock:
+            found = self._cache.get(index)
+        if found is not None:
+            return found.mask is not None and not found.mask.any()
+        photo = self._photos[index]
+        if photo.mask_path is not None:
+            return not read_mask(photo.mask_path).any()
+        if not photo.alpha_is_mask:
+            return False
+        alpha = decode(photo.path, upright=False)[1]
+        return alpha is not None and not (alpha >= MASK_LEVEL).any()
+
     def alpha(self, index: int) -> Tensor | None:
         """float32 [H,W] in 0..1: the photo's own alpha channel, None where it has none."""
         alpha = self._ready(index).alpha

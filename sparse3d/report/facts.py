@@ -37,7 +37,8 @@ def summary(metrics: dict[str, Any]) -> str:
 
 def tiles(metrics: dict[str, Any]) -> str:
     """The few numbers that say how good the scene is."""
-    held, found = metrics["views"]["test"], []
+    views, found = metrics["views"], []
+    held = views.get("test_counted", views["test"])
     on = f"on {held} photo{'s' * (held != 1)} it never saw"
     names = (("psnr", "PSNR", ".1f", " dB"), ("ssim", "SSIM", ".3f", ""), ("lpips", "LPIPS", ".3f", ""))
     for key, name, form, unit in names:
@@ -49,7 +50,9 @@ def tiles(metrics: dict[str, Any]) -> str:
     if coverage is not None and coverage["unseen"] is not None:
         where = "the held-out photos show" if coverage["cameras"] == "held_out" else "views between the photos show"
         found.append((f"{coverage['unseen']:.0%}", "guessed", f"of what {where}"))
-    if not held:
+    if not held and views["test"]:
+        found.append(("none", "measured", "masks leave nothing of the photos held out"))
+    elif not held:
         found.append(("none", "held out", "so no unseen view is measured; sparse3d eval RUN --leave-one-out does"))
     cells = "".join(f"<li><b>{value}</b><span>{name}</span><small>{why}</small></li>" for value, name, why in found)
     return f'<ul class="tiles">{cells}</ul>'

@@ -24,6 +24,7 @@ from sparse3d.runs.config import RunConfig, read_run_config
 from sparse3d.runs.finished import with_poses
 from sparse3d.runs.kept_start import kept_start
 from sparse3d.runs.layers import apply_few_views, with_few_views, with_size
+from sparse3d.runs.masked import masked_notes
 from sparse3d.runs.plan import Work, fit_minutes, measure_speed, plan
 from sparse3d.runs.report import (
     aligned_record,
@@ -86,7 +87,7 @@ def run_training(
             scene.images.preload(scene.train, progress)
             progress.stop()
             run = _Run(folder, scene, cfg, began, time.perf_counter() - init_began, progress)
-            notes = (*scene.notes, *start.notes, *few_notes, *around.notes)
+            notes = (*scene.notes, *masked_notes(scene), *start.notes, *few_notes, *around.notes)
             loop = train(
                 scene, SplatsFrom.start(start, cfg.train), cfg.train, folder, resume=resume,
                 around=replace(around, notes=notes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: 
         "seconds": {},
         "peak_rss_mb": None,
         "steps": evaluated.step,
-        "views": {"train": len(scene.train), "test": len(scene.test)},
+        "views": {"train": len(scene.train), "test": len(scene.test), **_counted(evaluated.per_view)},
         "per_view": list(evaluated.per_view),
         "cameras": scene.camera_source,
         "device": backend,
@@ -98,6 +98,12 @@ def metrics_record(scene: Scene, cfg: RunConfig, evaluated: Evaluated, backend: 
     if evaluated.psnr_full is not None:
         record |= {"psnr_full": evaluated.psnr_full, "ssim_full": evaluated.ssim_full}
     return record
+
+
+def _counted(per_view: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """How many held-out photos count in the means, where masks leave nothing of some."""
+    counted = sum(row["psnr"] is not None for row in per_view)
+    return {"test_counted": counted} if counted < len(per_view) else {}
 
 
 def native_record(
