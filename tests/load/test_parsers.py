@@ -77,6 +77,14 @@ def test_transforms_missing_photos_are_counted_once(tmp_path: Path) -> None:
     assert len(scene.names) == 3
 
 
+def test_transforms_photos_that_it_does_not_list_are_counted(tmp_path: Path) -> None:
+    makers.write_transforms(tmp_path, makers.cameras(3))
+    makers.write_photos(tmp_path / "images" / "more", makers.cameras(2))
+    makers.write_photos(tmp_path / "images_2", makers.cameras(3))
+    note = "2 of 5 photos in images/ are not in transforms.json and left out, first more/000.png"
+    assert note in load_scene(tmp_path).notes
+
+
 def test_transforms_own_split(tmp_path: Path) -> None:
     names = [f"images/{k:03d}.png" for k in range(5)]
     makers.write_transforms(

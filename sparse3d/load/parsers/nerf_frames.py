@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,8 +17,8 @@ import numpy as np
 
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
-from sparse3d.load.parsers.nerf_intrinsics import K4, Source, focals_of, lens_of, size_of
-from sparse3d.load.parsers.parser import cam_from_world_opengl, stored_size
+from sparse3d.load.parsers.nerf_intrinsics import K4, Intrinsics, Source, are_shared, intrinsics_of
+from sparse3d.load.parsers.parser import cam_from_world_opengl
 from sparse3d.load.parsers.photo_folders import smaller_note
 from sparse3d.photos.files import PHOTO_SUFFIXES
 from sparse3d.photos.photo import Photo
@@ -48,6 +48,7 @@ def read_frames(path: Path, data: Mapping[str, Any], split: str | None = None, k
         )
     photos, missing = [], []
     notes: dict[str, None] = {}
+    shared: Intrinsics | None = None
     for index, frame in enumerate(frames):
         where = f"{path}: frame {index}"
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
@@ -62,9 +63,13 @@ def read_frames(path: Path, data: Mapping[str, Any], split: str | None = None, k
             notes[smaller_note(named.name, file.parent)] = None
         where = f"{where} ({name})"
         stands_in = file.parent != named
-        source = Source(where, frame, data, stored_size(file), _factor(file.parent.name), stands_in)
+        own = shared if are_shared(frame, data) else None
+        if own is None:
+            stands_in = file.parent != named
+            own = intrinsics_of(Source(where, frame, data, file, _factor(file.parent.name), stands_in), k4, notes)
+            shared = own if are_shared(frame, data) else shared
         full_name = name + (file.suffix if not _has_suffix(name) else "")
-        camera = replace(_camera(source, k4, notes), name=full_name)
+        camera = _camera(where, frame, own, full_name)
         mask = frame.get("mask_path")
         mask_path = None
         if isinstance(mask, str) and mask:
@@ -108,27 +113,15 @@ def _factor(folder: str) -> int:
     return int(found[1]) if found and int(found[1]) in _FACTORS else 1
 
 
-def _camera(source: Source, k4: K4, notes: dict[str, None]) -> Camera:
-    where = source.where
-    matrix = np.asarray(source.frame.get("transform_matrix", ()), dtype=object)
+def _camera(where: str, frame: Mapping[str, Any], own: Intrinsics, name: str) -> Camera:
+    matrix = np.asarray(frame.get("transform_matrix", ()), dtype=object)
     if matrix.shape not in ((4, 4), (3, 4)):
         raise DataError(f"{where}: transform_matrix must be 4x4 (or 3x4), found shape {matrix.shape}")
     try:
         pose = cam_from_world_opengl(matrix.astype(np.float64), where)
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: transform_matrix holds something that is not a number ({error})") from error
-    width, height = size_of(source)
-    fx, fy = focals_of(source, (width, height), notes)
-    cx, cy = source.number("cx"), source.number("cy")
-    lens, distortion = lens_of(source, k4, notes)
     return Camera(
-        round(width),
-        round(height),
-        fx,
-        fy,
-        width / 2 if cx is None else cx,
-        height / 2 if cy is None else cy,
-        pose,
-        distortion=distortion,
-        lens=lens,
-    )
+        round(own.width), round(own.height), own.fx, own.fy, own.cx, own.cy, pose,
+        distortion=own.distortion, lens=own.lens, name=name,
+    )  # fmt: skip

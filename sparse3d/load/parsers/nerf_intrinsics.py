@@ -11,9 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from sparse3d.errors import DataError
+from sparse3d.load.parsers.parser import stored_size
 
 # What k4 means where neither the camera model nor k5 and k6 say it.
 K4 = Literal["auto", "radial", "opencv"]
@@ -25,30 +28,39 @@ _FISHEYE = (
 # nerfstudio's models, and instant-ngp's keys, for pictures that show all around.
 _ALL_AROUND = ("EQUIRECTANGULAR", "OMNIDIRECTIONALSTEREO_L", "OMNIDIRECTIONALSTEREO_R", "VR180_L", "VR180_R")
 _ALL_AROUND_KEYS = ("latlong", "equirectangular")
+_FOCAL_KEYS = {f"{name}{axis}" for axis in "xy" for name in ("fl_", "camera_angle_")} | {"x_fov", "y_fov"}
+_KEYS = _FOCAL_KEYS.union(
+    ("w", "h", "cx", "cy", "k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2"),
+    ("camera_model", "is_fisheye", "ftheta_p0"), _ALL_AROUND_KEYS,
+)  # fmt: skip
 # Two names of one value that differ by more than this are worth a sentence.
 _DISAGREE = 0.02
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a frame's intrinsics come from: its own keys, those at the top, its file's (width, height) as stored, and
-    by how much the file may be smaller than the photo that the intrinsics are for (the 4 of images_4; 1: not at all).
-    stands_in: whether it was taken for a larger file that the frame names."""
+    """Where a frame's intrinsics come from: its own keys, those at the top, its photo's file, and by how much the file
+    may be smaller than the photo that the intrinsics are for (the 4 of images_4; 1: not at all). stands_in: whether it
+    was taken for a larger file that the frame names."""
 
     where: str
     frame: Mapping[str, Any]
     top: Mapping[str, Any]
-    stored: tuple[int, int]
+    file: Path
     factor: int = 1
     stands_in: bool = False
 
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        return {**self.top, **{key: value for key, value in self.frame.items() if value is not None}}
+
     def number(self, key: str) -> float | None:
         """The frame's own value, else that at the top, else None. Raises DataError for what is no finite number."""
-        own = number_in(self.where, self.frame, key)
-        return number_in(self.where, self.top, key) if own is None else own
+        value = self._values.get(key)
+        return None if value is None else number_in(self.where, self._values, key)
 
     def has(self, key: str) -> bool:
-        return self.frame.get(key) is not None or self.top.get(key) is not None
+        return self._values.get(key) is not None
 
 
 def number_in(where: str, values: Mapping[str, Any], key: str) -> float | None:
@@ -61,43 +73,73 @@ def number_in(where: str, values: Mapping[str, Any], key: str) -> float | None:
     return float(value)
 
 
+@dataclass(frozen=True)
+class Intrinsics:
+    """Of a photo of width x height pixels: focal lengths and principal point in pixels, the lens and its
+    coefficients."""
+
+    width: float
+    height: float
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    lens: str
+    distortion: tuple[float, ...]
+
+
+def intrinsics_of(source: Source, k4: K4, notes: dict[str, None]) -> Intrinsics:
+    """What the frame and the top say. k4: what that coefficient means. notes: gets sentences for the user as keys.
+    Raises DataError for what is missing or cannot be meant."""
+    width, height = size_of(source)
+    fx, fy = focals_of(source, (width, height), notes)
+    cx, cy = source.number("cx"), source.number("cy")
+    lens, distortion = lens_of(source, k4, notes)
+    centre = width / 2 if cx is None else cx, height / 2 if cy is None else cy
+    return Intrinsics(width, height, fx, fy, *centre, lens, distortion)
+
+
+def are_shared(frame: Mapping[str, Any], top: Mapping[str, Any]) -> bool:
+    """Whether the intrinsics of this frame are the top's alone, so that those of one such frame are those of all."""
+    return _KEYS.isdisjoint(frame) and top.get("w") is not None and top.get("h") is not None
+
+
 def size_of(source: Source) -> tuple[float, float]:
     """(width, height) in pixels of the photo that the intrinsics are for."""
     width, height = source.number("w"), source.number("h")
-    stored_width, stored_height = source.stored
     for key, side in (("w", width), ("h", height)):
         if side is not None and not 1 <= side <= 1_000_000:
             raise DataError(f"{source.where}: {key} is {side:g} pixels, which no photo has; correct it or remove it")
     if width is not None and height is not None:
         return width, height
+    stored_width, stored_height = stored_size(source.file)
     if width is not None:
         return width, width * stored_height / stored_width
     if height is not None:
         return height * stored_width / stored_height, height
-    factor = _factor(source)
+    factor = _factor(source, stored_width)
     return float(stored_width * factor), float(stored_height * factor)
 
 
-def _factor(source: Source) -> int:
+def _factor(source: Source, stored_width: int) -> int:
     """By how much the photo that the intrinsics are for is larger than the file. Where the file does not say its size,
     the principal point does, which lies near the middle."""
     cx = source.number("cx")
     factor = source.factor if source.stands_in else 1
     if cx is not None and cx > 0:
-        width = source.stored[0]
-        factor = min((factor, 1, source.factor), key=lambda f: abs(math.log(cx / (0.5 * width * f))))
-        if cx > width * factor:
+        factor = min((factor, 1, source.factor), key=lambda f: abs(math.log(cx / (0.5 * stored_width * f))))
+        if cx > stored_width * factor:
             raise DataError(
-                f"{source.where}: cx {cx:g} lies outside of the photo, which is {width} pixels wide, and the file does "
-                "not say the size that its intrinsics are for; add w and h"
+                f"{source.where}: cx {cx:g} lies outside of the photo, which is {stored_width} pixels wide, and the "
+                "file does not say the size that its intrinsics are for; add w and h"
             )
     return factor
 
 
 def focals_of(source: Source, size: tuple[float, float], notes: dict[str, None]) -> tuple[float, float]:
     """(fx, fy) in pixels. An angle along one axis in a frame changes both, as a zoom does; fl_x or fl_y its own."""
-    fx, fy = _level(source, source.frame, size, notes)
     top_x, top_y = _level(source, source.top, size, notes)
+    fx, fy = _level(source, source.frame, size, notes)
     if fx is None and fy is None:
         fx, fy = top_x, top_y
     elif top_x is not None and top_y is not None and not any(source.frame.get(f"fl_{axis}") for axis in "xy"):
@@ -116,6 +158,8 @@ def focals_of(source: Source, size: tuple[float, float], notes: dict[str, None])
 def _level(
     source: Source, values: Mapping[str, Any], size: tuple[float, float], notes: dict[str, None]
 ) -> tuple[float | None, float | None]:
+    if _FOCAL_KEYS.isdisjoint(values):
+        return None, None
     x, y = (_axis(source.where, values, axis, side, notes) for axis, side in zip("xy", size, strict=True))
     return x, y
 

@@ -8,6 +8,7 @@ it is not applied again. Such points come from all photos.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sparse3d.load.config import SceneConfig
 from sparse3d.load.parsers.nerf_frames import clean_name, read_frames
 from sparse3d.load.parsers.parsed_scene import ParsedScene
 from sparse3d.load.parsers.parser import PARSERS, SceneParser, Work, by_name, dropped_note, read_json
+from sparse3d.photos.below import unlisted_note
 from sparse3d.photos.photo import Photo
 from sparse3d.records.points import Points
 
@@ -38,6 +40,7 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
             "check that the pictures lie where file_path says"
         )
     notes = dropped_note(frames.missing, frames.listed, path.name) + frames.notes
+    notes += _unlisted(path, frames.photos)
     photos = by_name(_with_splits(path, data, frames.photos), str(path))
     points = None
     ply = data.get("ply_file_path")
@@ -49,6 +52,18 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         else:
             notes += (f"{path.name} names points in {ply}, which does not exist",)
     return ParsedScene("transforms", path.parent, photos, points, points_from_all_photos=True, notes=notes)
+
+
+def _unlisted(path: Path, photos: tuple[Photo, ...]) -> tuple[str, ...]:
+    """A sentence that counts the photos that lie with those listed but are not, where all lie in one folder."""
+    root = str(path.parent) + os.sep
+    inside = [str(photo.path)[len(root) :] for photo in photos if str(photo.path).startswith(root)]
+    tops = {name.partition(os.sep)[0] for name in inside}
+    if len(inside) < len(photos) or len(tops) != 1 or os.sep not in inside[0]:
+        return ()
+    (top,) = tops
+    listed = {name[len(top) + 1 :].replace(os.sep, "/") for name in inside}
+    return unlisted_note(path.parent / top, listed, path.name)
 
 
 def _with_splits(path: Path, data: dict[str, Any], photos: tuple[Photo, ...]) -> list[Photo]:
