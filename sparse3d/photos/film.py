@@ -22,6 +22,8 @@ from sparse3d.errors import DataError
 _PICTURES = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 # Parts of a film of which frames are wanted, of which at least this share must hold any; else its times mean little.
 _FILLED = 0.5
+# Tags of Dolby Vision; where such a film names no transfer function (H.273), its colours are Dolby's own (profile 5).
+_DOLBY, _UNSPECIFIED = ("dvh1", "dvhe", "dva1", "dvav", "dav1"), 2
 # A container's length in time is that of its longest stream; a film that is shorter by less is whole.
 _SHORTER_S = 1.0
 
@@ -72,6 +74,9 @@ def survey_film(video: Path) -> Film:
     """Which stream of `video` is the film, and when its frames are. Raises DataError for a file without one."""
     with open_video(video) as container:
         films = [s for s in container.streams.video if not s.disposition & _PICTURES]
+        if films and not any(_decodable(s) for s in films):
+            raise DataError(f"{video}: holds a film in a coding that is not known here; convert it to MP4 (H.264)")
+        films = [s for s in films if _decodable(s)]
         if not films:
             what = "a cover picture and sound" if container.streams.video else "sound or data"
             raise DataError(f"{video}: holds {what}, but no video stream; give the film that belongs to it")
@@ -83,8 +88,18 @@ def survey_film(video: Path) -> Film:
         playing = [pts for pts, discarded in packets[stream.index] if not discarded]
         times = sorted(pts for pts in playing if pts is not None)
         trusted = len(times) == len(playing) and len(set(times)) > 0.5 * len(times)
+        if stream.codec_tag in _DOLBY and int(stream.codec_context.color_trc) == _UNSPECIFIED:
+            notes += (
+                f"{video.name} is Dolby Vision without a picture for other players: its colours will be wrong; export "
+                "it as HLG or SDR",
+            )
         notes += _cut_off(video, container, stream, len(packets[stream.index]), times, broken)
         return Film(stream.index, len(playing), tuple(times) if trusted and len(times) > 1 else None, notes)
+
+
+def _decodable(stream: VideoStream) -> bool:
+    # Of a stream whose coding FFmpeg does not know there is no codec.
+    return stream.codec_context is not None  # pyright: ignore[reportUnnecessaryComparison]
 
 
 def open_video(video: Path) -> av.container.InputContainer:

@@ -135,7 +135,8 @@ def undistort_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.floa
     map_y = np.empty_like(map_x)
     valid = np.ones(map_x.shape, np.bool_)
     for row, value in enumerate(y):
-        pixels = distort(camera, np.stack([x, np.full(camera.width, value)], axis=1).astype(np.float64))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            pixels = distort(camera, np.stack([x, np.full(camera.width, value)], axis=1).astype(np.float64))
         valid[row] = _on_photo(camera, pixels)
         # OpenCV counts pixel centres from 0.
         map_x[row], map_y[row] = pixels[:, 0] - 0.5, pixels[:, 1] - 0.5
@@ -177,11 +178,14 @@ def _border_is_valid(camera: Camera, zoom: float) -> bool:
         np.stack([zero, t * h], 1), np.stack([one * w, t * h], 1),
     ])  # fmt: skip
     ray = (border - [camera.cx, camera.cy]) / [camera.fx * zoom, camera.fy * zoom]
-    if not _on_photo(camera, distort(camera, ray)).all():
-        return False
+    # A lens that was fitted badly may overflow far outside; that is no picture either.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        if not _on_photo(camera, distort(camera, ray)).all():
+            return False
     radius = float(np.linalg.norm(ray, axis=1).max())
     r = np.linspace(0.0, radius, 257)
     radial = LENSES[camera.lens].radial_only(camera.distortion)
     along = replace(camera, distortion=radial, fx=1.0, fy=1.0, cx=0.0, cy=0.0)
-    bent = distort(along, np.stack([r, np.zeros_like(r)], axis=1))[:, 0]
-    return bool((np.diff(bent) > 0).all())
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        bent = distort(along, np.stack([r, np.zeros_like(r)], axis=1))[:, 0]
+        return bool((np.diff(bent) > 0).all())

@@ -249,6 +249,20 @@ def test_apple_double_twins(tmp_path: Path) -> None:
     assert video.is_file()
 
 
+def test_dolby_vision_without_a_picture_for_others_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=30, options={"x265-params": "log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p10le"
+        for number in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(number_picture(number), format="rgb24")))
+        container.mux(stream.encode())
+    assert frame_notes_of(path, tmp_path / "plain") == ()
+    path.write_bytes(path.read_bytes().replace(b"hev1", b"dvhe"))
+    (note,) = frame_notes_of(path, tmp_path / "dolby")
+    assert note.startswith("v.mp4 is Dolby Vision without a picture for other players: its colours will be wrong")
+
+
 def without_index(path: Path) -> bytes:
     return b"".join(box for name, box in boxes(path.read_bytes()) if name != b"moov")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
+from sparse3d.load.parsers.parser import plausible
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def make_camera(model: LensModel, width: int, height: int, params: tuple[float, 
     if not np.isfinite(params).all():
         raise DataError(f"{where}: a parameter is NaN or infinite; compute the model again")
     lens = tuple(params[k] for k in model.coefficients)
-    return Camera(
+    camera = Camera(
         width,
         height,
         params[model.focal[0]],
@@ -89,3 +90,4 @@ def make_camera(model: LensModel, width: int, height: int, params: tuple[float, 
         distortion=lens if any(lens) else (),
         lens=model.lens,
     )
+    return plausible(camera, where)

@@ -18,7 +18,7 @@ import numpy as np
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.load.parsers.nerf_intrinsics import K4, Intrinsics, Source, are_shared, intrinsics_of
-from sparse3d.load.parsers.parser import cam_from_world_opengl
+from sparse3d.load.parsers.parser import cam_from_world_opengl, plausible
 from sparse3d.load.parsers.photo_folders import smaller_note
 from sparse3d.photos.files import PHOTO_SUFFIXES
 from sparse3d.photos.photo import Photo
@@ -121,7 +121,8 @@ def _camera(where: str, frame: Mapping[str, Any], own: Intrinsics, name: str) ->
         pose = cam_from_world_opengl(matrix.astype(np.float64), where)
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: transform_matrix holds something that is not a number ({error})") from error
-    return Camera(
+    camera = Camera(
         round(own.width), round(own.height), own.fx, own.fy, own.cx, own.cy, pose,
         distortion=own.distortion, lens=own.lens, name=name,
     )  # fmt: skip
+    return plausible(camera, where)

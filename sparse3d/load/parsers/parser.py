@@ -117,6 +117,23 @@ def camera_from_projection(
     return Camera(width, height, k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5, pose, name=name), float(k[0, 1])
 
 
+def plausible(camera: Camera, where: str) -> Camera:
+    """The camera itself. Raises DataError for optics that no camera has, on which arithmetic would only overflow."""
+    side = max(camera.width, camera.height)
+    values = {"focal length": (camera.fx, camera.fy), "principal point": (camera.cx, camera.cy)}
+    limits = {"focal length": (1e-3 * side, 1e6 * side), "principal point": (-1e3 * side, 1e3 * side)}
+    for what, pair in values.items():
+        low, high = limits[what]
+        if not all(low <= value <= high for value in pair):
+            raise DataError(
+                f"{where}: a {what} of {pair[0]:g}, {pair[1]:g} pixels is impossible in a photo of "
+                f"{camera.width}x{camera.height}; correct the file or write it anew"
+            )
+    if not all(abs(k) <= 1e6 for k in camera.distortion):
+        raise DataError(f"{where}: a lens with the coefficients {camera.distortion} is impossible; correct the file")
+    return camera
+
+
 def stored_size(path: Path) -> tuple[int, int]:
     """(width, height) of a photo as stored, which is what given cameras refer to."""
     return photo_info(path).size(upright=False)
