@@ -141,14 +141,8 @@ NO_FRAMES = (
     "folder instead"
 )
 TRANSFORMS_ERRORS = {
-    "no frames": (
-        put("frames", []),
-        NO_FRAMES,
-    ),
-    "frames no list": (
-        put("frames", {}),
-        NO_FRAMES,
-    ),
+    "no frames": (put("frames", []), NO_FRAMES),
+    "frames no list": (put("frames", {}), NO_FRAMES),
     "no file": (in_frame("file_path", 3), "{root}/transforms.json: frame 1 has no file_path"),
     "matrix": (
         in_frame("transform_matrix", [[1, 2], [3, 4]]),
