@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from sparse3d.errors import DataError
+from sparse3d.photos import hdr
 from sparse3d.photos.color import orient, profile_name, to_srgb8
+from sparse3d.photos.nclx import colour_name, foreign_colours
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
 # Pillow refuses pictures above 179 million pixels as a possible attack; the largest phone and medium-format cameras
@@ -74,7 +76,9 @@ def _photo_info(path: str, _mtime_ns: int, _size: int) -> PhotoInfo:
             orientation = 1
         has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         width, height = image.size
-        return PhotoInfo(width, height, orientation, has_alpha, profile_name(image))
+        colours = _foreign_colours(Path(path), image)
+        profile = profile_name(image) if colours is None else colour_name(*colours)
+        return PhotoInfo(width, height, orientation, has_alpha, profile)
 
 
 def decode(path: Path, *, upright: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
@@ -87,6 +91,8 @@ def decode(path: Path, *, upright: bool = True) -> tuple[NDArray[np.uint8], NDAr
                 if data is None:
                     image.load()
                 rgb, alpha = to_srgb8(image, data)
+                if colours := _foreign_colours(path, image):
+                    rgb = hdr.to_srgb8(rgb.astype(np.uint16) * 257, *colours)
             orientation = int(image.getexif().get(_ORIENTATION_TAG, 1) or 1) if upright else 1
         except (OSError, ValueError, SyntaxError, EOFError, MemoryError, RuntimeError) as error:
             raise DataError(
@@ -137,6 +143,12 @@ def composite(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, backgroun
     cover = alpha[:, :, None].astype(np.uint32)
     back = 255 if background == "white" else 0
     return ((rgb * cover + back * (255 - cover) + 127) // 255).astype(np.uint8)
+
+
+def _foreign_colours(path: Path, image: Image.Image) -> tuple[int, int] | None:
+    if image.format not in ("AVIF", "HEIF") or image.info.get("icc_profile"):
+        return None
+    return foreign_colours(path)
 
 
 def _open(path: Path) -> Image.Image:

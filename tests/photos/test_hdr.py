@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sparse3d.photos import hdr
-from sparse3d.photos.files import decode
+from sparse3d.photos.files import decode, photo_info
 from sparse3d.photos.video import extract_frames, frame_notes
 
 # sRGB values of patches, and how far each may be off: white lies in the shoulder of the tone curve.
@@ -88,19 +88,23 @@ TO_2020 = np.array(
 TO_P3 = np.array([[0.8224622, 0.1775380, 0.0], [0.0331942, 0.9668058, 0.0], [0.0170827, 0.0723974, 0.9105199]])
 
 
-def write_patches(path: Path, signal: np.ndarray, *, ten_bit: bool, **tags: int) -> None:
-    """Lossless film of patches in a row. signal: [N,3] 0..1."""
+def write_patches(
+    path: Path, signal: np.ndarray, *, ten_bit: bool, coding: str = "ffv1", frames: int = 4, **tags: int
+) -> None:
+    """Film of patches in a row, lossless by default. signal: [N,3] 0..1."""
     rgb = np.rint(signal * 65535).astype(np.uint16)[None].repeat(SIDE, axis=0).repeat(SIDE, axis=1)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
+        options = {"crf": "5", "svtav1-params": "lp=1"} if coding != "ffv1" else {}
+        stream = container.add_stream(coding, rate=10, options=options)
         stream.width, stream.height = rgb.shape[1], SIDE
-        stream.pix_fmt = "yuv444p10le" if ten_bit else "yuv444p"
+        kind = "yuv444p" if coding == "ffv1" else "yuv420p"
+        stream.pix_fmt = kind + "10le" if ten_bit else kind
         context = stream.codec_context
         context.color_range = 1
         for key, value in tags.items():
             setattr(context, key, value)
         space = "BT2020" if tags["colorspace"] == 9 else "ITU709"
-        for number in range(4):
+        for number in range(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb48le")
             out = frame.reformat(format=stream.pix_fmt, dst_colorspace=space, dst_color_range="MPEG")
             out.pts = number
@@ -133,3 +137,21 @@ def test_colours_are_those_that_were_filmed(tmp_path: Path, case: str, ten_bit: 
     np.testing.assert_allclose(found[1:], PATCHES[1:], atol=5 if ten_bit else 9)
     notes = frame_notes(tmp_path / "frames")
     assert notes == (() if name is None else (f"v.mkv is filmed in {name}; its colours are converted to sRGB",))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_photos_too(tmp_path: Path, case: str) -> None:
+    """AVIF says its colours in the same code points."""
+    signal_of, matrix, tags, name = CASES[case]
+    path = tmp_path / "p.avif"
+    signal = np.clip(signal_of(203 * linear(PATCHES) @ matrix.T), 0, 1)
+    write_patches(path, signal, ten_bit=True, coding="libsvtav1", frames=1, **tags)
+    rgb, _ = decode(path)
+    found = np.array([rgb[16:-16, k * SIDE + 16 : (k + 1) * SIDE - 16].mean(axis=(0, 1)) for k in range(len(PATCHES))])
+    # Decoded to 8 bits of HDR, whose steps are three times as wide in dark colours.
+    np.testing.assert_allclose(found[1:], PATCHES[1:], atol=18)
+    assert photo_info(path).profile == name
+    # A second picture in plain colours is a phone's, and the first is the plain one.
+    data = path.read_bytes()
+    path.write_bytes(data + b"\0\0\0\x13colrnclx\0\1\0\x0d\0\1\0")
+    assert photo_info(path).profile is None
