@@ -139,6 +139,23 @@ def test_of_several_models_the_one_with_most_photos(tmp_path: Path, write, base:
     assert small.names == ("000.png", "001.png")
 
 
+@pytest.mark.parametrize("some", [True, False], ids=["some", "all"])
+def test_photos_under_another_suffix(tmp_path: Path, some: bool) -> None:
+    """COLMAP placed JPEG photos; now their PNG, cut out, lie there, or a camera's .JPG became .jpg."""
+    cams = makers.cameras(4)
+    makers.write_photos(tmp_path / "images", cams)
+    named = [c if some and k == 0 else replace(c, name=c.name.replace(".png", ".JPG")) for k, c in enumerate(cams)]
+    makers.write_colmap_bin(tmp_path / "sparse" / "0", named)
+    scene = load_scene(tmp_path)
+    assert scene.names == tuple(camera.name for camera in cams)
+    for found, camera in zip(scene.cameras, cams, strict=True):
+        np.testing.assert_allclose(found.cam_from_world, camera.cam_from_world, atol=1e-9)
+    count, first = (3, 1) if some else (4, 0)
+    said = f"photos of the COLMAP model that are there under another suffix: {count}, first 00{first}.png"
+    assert f"{said} for 00{first}.JPG" in scene.notes
+    assert not any("left out" in note for note in scene.notes)
+
+
 def test_photos_at_several_depths_are_counted(tmp_path: Path) -> None:
     cams = makers.cameras(4)
     for folder in ("", "left", "left/far", "masks"):

@@ -148,6 +148,15 @@ def test_a_frames_focal_length_wins_whatever_its_name(
     assert not any("disagree" in note for note in notes)
 
 
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_text_as_windows_writes_it(tmp_path: Path, coding: str) -> None:
+    write_scene(tmp_path, {**BASE, **SIZE}, {}, "images", "images")
+    path = tmp_path / "transforms.json"
+    text = path.read_text().replace("images/a.png", ".\\\\images\\\\a.png").replace(", ", ",\r\n")
+    path.write_bytes(text.encode(coding))
+    np.testing.assert_allclose(seen(read(tmp_path)[0]), wanted(), atol=1e-6)
+
+
 def test_two_names_at_one_level(tmp_path: Path) -> None:
     top = {**BASE, **SIZE, "camera_angle_x": 2 * math.atan(0.5 * WIDTH / 300.0)}
     write_scene(tmp_path / "same", top, {}, "images")

@@ -231,7 +231,7 @@ def test_transforms_error_sentences(tmp_path: Path, case: str) -> None:
     [
         ('{"frames": [', "is not valid JSON: Expecting value in line 1, column 13"),
         ("[1]", "expected a JSON object at the top, found list"),
-        (b"\xff\xfe{}", "is not UTF-8 text (byte 0)"),
+        (b"\xff{}", "is not UTF-8 text (byte 0)"),
     ],
 )
 def test_broken_json(tmp_path: Path, content: str | bytes, message: str) -> None:

@@ -9,17 +9,18 @@ truth. Its points were computed from all of its photos.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from sparse3d.errors import DataError
 from sparse3d.load.config import SceneConfig
-from sparse3d.load.parsers.colmap_model import count_images, has_model, read_model
+from sparse3d.load.parsers.colmap_model import ColmapModel, count_images, has_model, read_model
 from sparse3d.load.parsers.parsed_scene import ParsedScene
 from sparse3d.load.parsers.parser import PARSERS, SceneParser, Work, by_name, dropped_note
 from sparse3d.load.parsers.photo_folders import is_smaller, smaller_note
-from sparse3d.photos.below import unlisted_note
+from sparse3d.photos.below import photos_below, unlisted_note
 from sparse3d.photos.photo import Photo
 from sparse3d.records.points import Points
 
@@ -65,19 +66,12 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     model = read_model(folder)
     names = [camera.name for camera in model.images]
     pictures = _picture_folder(root, folder, names)
-    photos, missing = [], []
-    for camera in model.images:
-        path = pictures / camera.name
-        if path.is_file():
-            photos.append(Photo(camera.name, path, camera))
-        else:
-            missing.append(camera.name)
-    notes = dropped_note(missing, len(names), "the COLMAP model")
+    photos, notes = _placed(model, pictures)
     if is_smaller(pictures):
         notes += (smaller_note("images", pictures),)
     notes += _others_note(root, folder)
     if pictures not in (root, folder):
-        notes += unlisted_note(pictures, set(names), "the COLMAP model")
+        notes += unlisted_note(pictures, {*names, *(photo.name for photo in photos)}, "the COLMAP model")
     # A point seen in one photo only is a leftover of filtering and has no measured depth. Networks that write such
     # models (VGGT, MASt3R, DUSt3R) give no tracks at all: then every point counts.
     tracked = model.track_lengths >= 2
@@ -93,6 +87,48 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         )
     base = pictures.parent if re.match(r"images?(_\d+)?$", pictures.name) else root
     return ParsedScene("colmap", base, by_name(photos, str(folder)), points, points_from_all_photos=True, notes=notes)
+
+
+def _placed(model: ColmapModel, pictures: Path) -> tuple[list[Photo], tuple[str, ...]]:
+    """The model's photos that are there, and sentences on the others and on those under another suffix."""
+    photos, missing = [], []
+    for camera in model.images:
+        path = pictures / camera.name
+        if path.is_file():
+            photos.append(Photo(camera.name, path, camera))
+        else:
+            missing.append(camera)
+    other = _by_stem(pictures) if missing else {}
+    found = {c.name: names[0] for c in missing if len(names := other.get(_stem(c.name), [])) == 1}
+    notes = dropped_note([c.name for c in missing if c.name not in found], len(model.images), "the COLMAP model")
+    taken = {photo.name for photo in photos}
+    again = [c.name for c in missing if found.get(c.name) in taken]
+    if again:
+        raise DataError(f"{pictures}: {found[again[0]]} would be two photos of the COLMAP model; put {again[0]} there")
+    photos += [
+        Photo(found[c.name], pictures / found[c.name], replace(c, name=found[c.name]))
+        for c in missing
+        if c.name in found
+    ]
+    if found:
+        old, new = next(iter(found.items()))
+        notes += (
+            f"photos of the COLMAP model that are there under another suffix: {len(found)}, first {new} for {old}",
+        )
+    return photos, notes
+
+
+def _by_stem(pictures: Path) -> dict[str, list[str]]:
+    """Photos below the folder, by their names without suffix: cut out of their background they are PNG, and COLMAP on
+    Windows does not mind .JPG."""
+    out: dict[str, list[str]] = {}
+    for name in photos_below(pictures):
+        out.setdefault(_stem(name), []).append(name)
+    return out
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0].lower()
 
 
 def _others_note(root: Path, folder: Path) -> tuple[str, ...]:
@@ -128,6 +164,10 @@ def _picture_folder(root: Path, model: Path, names: list[str]) -> Path:
         counts = [sum((folder / name).is_file() for name in names) for folder in candidates]
         if any(counts):
             return candidates[counts.index(max(counts))]
+    stems = {_stem(name) for name in names}
+    for folder in (p for p in candidates if p not in bases and p.is_dir()):
+        if not stems.isdisjoint(_by_stem(folder)):
+            return folder
     tried = ", ".join(str(p.relative_to(root)) for p in candidates if p.is_relative_to(root) and p.is_dir())
     raise DataError(
         f"{root}: none of the {len(names)} photos of the COLMAP model is there (first {names[0]}; looked in "

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,10 @@ PARSERS: Registry[SceneParser] = Registry("kind of scene")
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file whose top is an object. Raises DataError with the path and the line."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        raw = path.read_bytes()
+        # Windows' editors put a mark of byte order first, and PowerShell writes UTF-16.
+        wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        data = json.loads(raw.decode("utf-16" if wide else "utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
