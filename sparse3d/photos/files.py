@@ -54,7 +54,7 @@ def list_photos(folder: Path) -> tuple[list[Path], list[Path]]:
     try:
         entries = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error
+        raise DataError(f"{folder}: cannot be listed: {error.strerror}; check that you may read it") from error
     return [p for p in entries if is_photo(p)], [p for p in entries if not is_photo(p)]
 
 
@@ -63,7 +63,7 @@ def photo_info(path: Path) -> PhotoInfo:
     try:
         stat = path.stat()
     except OSError as error:
-        raise DataError(f"photo {path} cannot be read: {error.strerror}") from error
+        raise DataError(f"photo {path} cannot be read: {error.strerror}; check that it is there") from error
     return _photo_info(str(path), stat.st_mtime_ns, stat.st_size)
 
 
@@ -157,7 +157,7 @@ def _open(path: Path) -> Image.Image:
     try:
         return Image.open(path)
     except FileNotFoundError:
-        raise DataError(f"photo {path} does not exist") from None
+        raise DataError(f"photo {path} does not exist; put it there") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "it is empty" if path.exists() and path.stat().st_size == 0 else "its content is not a picture we know"
         if isinstance(error, Image.DecompressionBombError):

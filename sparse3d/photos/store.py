@@ -256,7 +256,7 @@ class ImageStore:
         if rgb.shape[:2] != (source.height, source.width):
             raise DataError(
                 f"photo {photo.path} is {rgb.shape[1]}x{rgb.shape[0]} pixels, its header said "
-                f"{source.width}x{source.height}; it changed while it was in use or is damaged"
+                f"{source.width}x{source.height}; it changed while it was in use or is damaged: copy it again"
             )
         rgb = composite(rgb, alpha, self._background)
         keep = self._read_mask(photo, alpha)
@@ -290,7 +290,8 @@ class ImageStore:
         if abs(keep.shape[1] * height - keep.shape[0] * width) > 0.02 * width * keep.shape[0]:
             raise DataError(
                 f"mask {photo.mask_path} is {keep.shape[1]}x{keep.shape[0]} pixels, but photo {photo.name} is "
-                f"{width}x{height}: the shapes differ, so the mask does not belong to this photo"
+                f"{width}x{height}: the shapes differ, so the mask does not belong to this photo: replace "
+                "or remove it"
             )
         return cv2.resize(keep.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
 

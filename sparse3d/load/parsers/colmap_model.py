@@ -22,6 +22,7 @@ from sparse3d.geometry.quaternions import rotation_from_unit_quats
 from sparse3d.load.parsers.colmap_lenses import make_camera, model_of
 from sparse3d.load.parsers.parser import rigid
 
+_ANEW = "correct the line, or write the model anew with COLMAP's model_converter"
 # Smallest size of a record in bytes, with an empty name and an empty track.
 _CAMERA_MIN, _IMAGE_MIN, _POINT_MIN = 24 + 8 * 2, 4 + 56 + 4 + 1 + 8, 8 + 24 + 3 + 8 + 8
 
@@ -57,7 +58,9 @@ def read_model(folder: Path) -> ColmapModel:
     cameras = readers[0](folder / f"cameras.{end}")
     images = readers[1](folder / f"images.{end}", cameras)
     if not images:
-        raise DataError(f"{folder / f'images.{end}'}: holds no images")
+        raise DataError(
+            f"{folder / f'images.{end}'}: holds no images; give a model that COLMAP finished, or the photos alone"
+        )
     order = sorted(images, key=lambda item: item[1].name)
     path = folder / f"points3D.{end}"
     points = readers[2](path) if path.is_file() else []
@@ -76,7 +79,7 @@ def _posed(
     camera: Camera, quat_wxyz: tuple[float, ...], translation: tuple[float, ...], name: str, where: str
 ) -> Camera:
     if not any(quat_wxyz):
-        raise DataError(f"{where}: image {name} has a quaternion of length 0")
+        raise DataError(f"{where}: image {name} has a quaternion of length 0; write the model anew")
     unit = np.asarray(quat_wxyz, np.float64) / max(float(np.linalg.norm(quat_wxyz)), 1e-300)
     pose = rigid(rotation_from_unit_quats(unit), np.asarray(translation, np.float64), f"{where}: image {name}")
     return Camera(
@@ -93,7 +96,7 @@ class _Bytes:
         try:
             self.data = path.read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+            raise DataError(f"{path}: cannot be read: {error.strerror}; check that you may read it") from error
         self.at = 0
 
     def take(self, form: str, what: str) -> tuple:
@@ -116,7 +119,7 @@ class _Bytes:
         if count * smallest > len(self.data) - self.at:
             raise DataError(
                 f"{self.path}: says it holds {count} {what}, but only {len(self.data) - self.at} bytes follow; "
-                "the file is truncated or not from COLMAP"
+                "the file is truncated or not from COLMAP: copy it again, or write the model anew"
             )
         return count
 
@@ -170,7 +173,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror}; check that you may read it") from error
     # Windows' editors put a mark of byte order first, and PowerShell writes UTF-16.
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = data.decode("utf-16" if wide else "utf-8-sig", errors="replace" if wide else "surrogateescape")
@@ -187,10 +190,10 @@ def _cameras_txt(path: Path) -> dict[int, Camera]:
         where = f"{path}: line {line_number}"
         words = line.split()
         if len(words) < 5:
-            raise DataError(f"{where}: expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS..., found {line[:60]!r}")
+            raise DataError(f"{where}: expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS..., found {line[:60]!r}; {_ANEW}")
         model = model_of(words[1], where)
         if len(words) != 4 + model.num_params:
-            raise DataError(f"{where}: {model.name} has {model.num_params} parameters, found {len(words) - 4}")
+            raise DataError(f"{where}: {model.name} has {model.num_params} parameters, found {len(words) - 4}; {_ANEW}")
         values = _floats(where, words[:1] + words[2:])
         size = _side(where, values[1]), _side(where, values[2])
         cameras[int(values[0])] = make_camera(model, *size, values[3:], where)
@@ -208,7 +211,9 @@ def _images_txt(path: Path, cameras: dict[int, Camera]) -> list[tuple[int, Camer
         where = f"{path}: line {line_number}"
         words = line.split(maxsplit=9)
         if len(words) != 10:
-            raise DataError(f"{where}: expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:60]!r}")
+            raise DataError(
+                f"{where}: expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:60]!r}; {_ANEW}"
+            )
         values = _floats(where, words[:9])
         name = words[9].replace("\\", "/")
         camera = _camera_of(path, cameras, int(values[8]), name)
@@ -235,11 +240,13 @@ def _points_txt(path: Path) -> list[tuple]:
         words = line.split()
         where = f"{path}: line {line_number}"
         if len(words) < 8 or len(words) % 2:
-            raise DataError(f"{where}: expected POINT3D_ID X Y Z R G B ERROR and pairs of a track, found {line[:60]!r}")
+            raise DataError(
+                f"{where}: expected POINT3D_ID X Y Z R G B ERROR and pairs of a track, found {line[:60]!r}; {_ANEW}"
+            )
         values = _floats(where, words[:8])
         rgb = tuple(int(v) for v in values[4:7])
         if not all(0 <= v <= 255 for v in rgb):
-            raise DataError(f"{where}: colour {rgb} is outside of 0 to 255")
+            raise DataError(f"{where}: colour {rgb} is outside of 0 to 255; {_ANEW}")
         points.append((values[1:4], rgb, values[7], (len(words) - 8) // 2))
     return points
 
@@ -248,16 +255,18 @@ def _floats(where: str, words: list[str]) -> tuple[float, ...]:
     try:
         return tuple(float(word) for word in words)
     except ValueError as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(f"{where}: {error}; {_ANEW}") from error
 
 
 def _side(where: str, value: float) -> int:
     if not 1 <= value <= 1_000_000:
-        raise DataError(f"{where}: an image side of {value:g} pixels is impossible")
+        raise DataError(f"{where}: an image side of {value:g} pixels is impossible; {_ANEW}")
     return int(value)
 
 
 def _camera_of(path: Path, cameras: dict[int, Camera], number: int, name: str) -> Camera:
     if number not in cameras:
-        raise DataError(f"{path}: image {name} uses camera {number}, which the cameras file does not have")
+        raise DataError(
+            f"{path}: image {name} uses camera {number}, which the cameras file does not have; copy both files again"
+        )
     return cameras[number]

@@ -52,7 +52,7 @@ def read_frames(path: Path, data: Mapping[str, Any], split: str | None = None, k
     for index, frame in enumerate(frames):
         where = f"{path}: frame {index}"
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
-            raise DataError(f"{where} has no file_path")
+            raise DataError(f"{where} has no file_path; add the name of its photo")
         name = clean_name(frame["file_path"])
         file = _find_file(path.parent, name)
         if file is None:
@@ -75,7 +75,7 @@ def read_frames(path: Path, data: Mapping[str, Any], split: str | None = None, k
         if isinstance(mask, str) and mask:
             mask_path = path.parent / clean_name(mask)
             if not mask_path.is_file():
-                raise DataError(f"{where}: mask_path {mask} does not exist")
+                raise DataError(f"{where}: mask_path {mask} does not exist; put the mask there or remove the key")
         photos.append(Photo(camera.name, file, camera, split=split, mask_path=mask_path))
     return Frames(tuple(photos), tuple(missing), len(frames), tuple(notes))
 
@@ -116,11 +116,15 @@ def _factor(folder: str) -> int:
 def _camera(where: str, frame: Mapping[str, Any], own: Intrinsics, name: str) -> Camera:
     matrix = np.asarray(frame.get("transform_matrix", ()), dtype=object)
     if matrix.shape not in ((4, 4), (3, 4)):
-        raise DataError(f"{where}: transform_matrix must be 4x4 (or 3x4), found shape {matrix.shape}")
+        raise DataError(
+            f"{where}: transform_matrix must be 4x4 (or 3x4), found shape {matrix.shape}; write it as rows of numbers"
+        )
     try:
         pose = cam_from_world_opengl(matrix.astype(np.float64), where)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: transform_matrix holds something that is not a number ({error})") from error
+        raise DataError(
+            f"{where}: transform_matrix holds something that is not a number ({error}); write it as rows of numbers"
+        ) from error
     camera = Camera(
         round(own.width), round(own.height), own.fx, own.fy, own.cx, own.cy, pose,
         distortion=own.distortion, lens=own.lens, name=name,

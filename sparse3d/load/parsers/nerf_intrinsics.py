@@ -170,7 +170,7 @@ def _axis(where: str, values: Mapping[str, Any], axis: str, side: float, notes: 
     focal = number_in(where, values, f"fl_{axis}")
     if focal is not None:
         if focal <= 0:
-            raise DataError(f"{where}: fl_{axis}, the focal length, is {focal:g}, but must be positive")
+            raise DataError(f"{where}: fl_{axis}, the focal length, is {focal:g}; correct it: it must be positive")
         found[f"fl_{axis}"] = focal
     for key, unit in ((f"{axis}_fov", "degrees"), (f"camera_angle_{axis}", "radians")):
         angle = number_in(where, values, key)
@@ -178,7 +178,7 @@ def _axis(where: str, values: Mapping[str, Any], axis: str, side: float, notes: 
             half = 0.5 * (math.radians(angle) if unit == "degrees" else angle)
             if not 0 < half < 0.5 * math.pi:
                 limit = "180" if unit == "degrees" else "pi"
-                raise DataError(f"{where}: {key} is {angle:g}, expected {unit} between 0 and {limit}")
+                raise DataError(f"{where}: {key} is {angle:g}, expected {unit} between 0 and {limit}; correct it")
             found[key] = 0.5 * side / math.tan(half)
     if not found:
         return None

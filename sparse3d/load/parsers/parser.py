@@ -55,15 +55,19 @@ def read_json(path: Path) -> dict[str, Any]:
         wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         data = json.loads(raw.decode("utf-16" if wide else "utf-8-sig"))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror}; check that you may read it") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+        raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path}: is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+            f"{path}: is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}; correct it "
+            "there, or write the file anew"
         ) from error
     if not isinstance(data, dict):
-        raise DataError(f"{path}: expected a JSON object at the top, found {type(data).__name__}")
+        raise DataError(
+            f"{path}: expected a JSON object at the top, found {type(data).__name__}; give a transforms.json, or the "
+            "photos' folder"
+        )
     return data
 
 
@@ -71,14 +75,17 @@ def rigid(rotation: NDArray[np.float64], translation: NDArray[np.float64], where
     """[3,3] and [3] -> [4,4]. The nearest rotation is taken (files store few digits); a common scale of the axes is
     dropped, as programs that scale a camera do not move it. Raises DataError if it is far from a rotation."""
     if not (np.isfinite(rotation).all() and np.isfinite(translation).all()):
-        raise DataError(f"{where}: the camera pose holds NaN or infinite values")
+        raise DataError(f"{where}: the camera pose holds NaN or infinite values; leave this photo out of the file")
     determinant = float(np.linalg.det(rotation))
     if determinant < 1e-12:
         what = "mirrored (determinant below 0)" if determinant < -1e-12 else "flat (determinant 0)"
         raise DataError(f"{where}: the camera's rotation is {what}; check the axes of the source")
     u, s, vt = np.linalg.svd(rotation)
     if s[2] < 0.95 * s[0]:
-        raise DataError(f"{where}: the camera's axes are not perpendicular (singular values {s[0]:.3g} to {s[2]:.3g})")
+        raise DataError(
+            f"{where}: the camera's axes are not perpendicular (singular values {s[0]:.3g} to {s[2]:.3g}); write "
+            "its pose as a rotation and a place"
+        )
     out = np.eye(4)
     out[:3, :3] = u @ vt
     out[:3, 3] = translation
@@ -108,7 +115,7 @@ def camera_from_projection(
     """
     m = projection[:, :3]
     if not np.isfinite(projection).all() or abs(np.linalg.det(m)) < 1e-20:
-        raise DataError(f"{where}: the projection matrix cannot be taken apart into K [R | t]")
+        raise DataError(f"{where}: the projection matrix cannot be taken apart into K [R | t]; correct it")
     if np.linalg.det(m) < 0:
         projection, m = -projection, -m
     q, r = np.linalg.qr(np.flipud(m).T)

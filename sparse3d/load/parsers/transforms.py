@@ -78,7 +78,9 @@ def _with_splits(path: Path, data: dict[str, Any], photos: tuple[Photo, ...]) ->
     for photo in photos:
         if photo.name in test:
             if train and photo.name in train:
-                raise DataError(f"{path}: {photo.name} is both in train_filenames and in the test list")
+                raise DataError(
+                    f"{path}: {photo.name} is both in train_filenames and in the test list; take it out of one"
+                )
             split = "test"
         else:
             split = "train" if train is None or photo.name in train else "unused"

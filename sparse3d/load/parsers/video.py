@@ -37,7 +37,7 @@ def sniff(root: Path) -> str | None:
 def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     videos = _videos(root)
     if not videos:
-        raise DataError(f"{root}: is not a video file and holds none (.mp4, .mov, ...)")
+        raise DataError(f"{root}: is no video and holds none; give a film (.mp4, .mov, ...) or a folder with one")
     video = videos[0]
     base = work.workdir or Path(tempfile.mkdtemp(prefix="sparse3d-"))
     folder = base / "frames"
