@@ -71,7 +71,6 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
   const std::uint32_t begin = b.tile_start[index], end = b.tile_start[index + 1];
   const std::uint32_t used_end = begin + b.tile_used[index];
   RowOffsets offsets;
-  RowValues alphas, odds;
   for (std::uint32_t i = begin; i < used_end; ++i) {
     PairGradient& slot = g.slots[b.pairs[i].slot];
     const SegmentMask mask = b.masks[i];
@@ -93,16 +92,11 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
       using P = Place<decltype(walk)::value>;
       constexpr Walk kWalk = decltype(walk)::value;
       const Bundle<2> dx = P::dx(column, x);
-      walk_alphas<P>(r, offsets, dx, first, last, [&](int row, const Bundle<2>& alpha) S3D_INLINE {
-        alphas.store<P>(row, alpha);
-        odds.store<P>(row, splat_odds(alpha));
-      });
       // Within a walk a lane's dx stays the same, so the moments in x wait until its end.
       Bundle<2> s(0.0f), sy(0.0f), syy(0.0f);
       Lane v_red_sum(0.0f), v_green_sum(0.0f), v_blue_sum(0.0f);
-      for (int row = first; row <= last; row += P::kStep) {
+      walk_alphas<P>(r, offsets, dx, first, last, [&](int row, const Bundle<2>& alpha) S3D_INLINE {
         const auto load = [&](int field) S3D_INLINE { return state.template load<kWalk>(column, row, field); };
-        const Bundle<2> alpha = alphas.load<P>(row);
         const Composited<Bundle<2>> out = composite(alpha, load(kT));
         state.template store<kWalk>(column, row, kT, out.next_t);
         const Bundle<2> v_red = load(kRed), v_green = load(kGreen), v_blue = load(kBlue);
@@ -110,7 +104,7 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
         if constexpr (kDepth) shade = shade + z * load(kDepthGradient);
         const Bundle<2> behind = load(kBehind) - out.weight * shade;
         state.template store<kWalk>(column, row, kBehind, behind);
-        const Bundle<2> v = composite_vjp(out, alpha, odds.load<P>(row), shade, behind);
+        const Bundle<2> v = composite_vjp(out, alpha, splat_odds(alpha), shade, behind);
         const Bundle<2> dy = P::per_row(offsets.dy, row);
         const Bundle<2> v_dy = v * dy;
         s = s + v;
@@ -125,7 +119,7 @@ void blend_tile_vjp(const View& view, const BlendBuffers& b, const BlendGradient
           accumulate(sums[10], abs(v * (quadratic + quadratic + Bundle<2>(r.b2) * dy)));
           accumulate(sums[11], abs(v * (Bundle<2>(r.b2) * dx + Bundle<2>(2.0f * r.c2) * dy)));
         }
-      }
+      });
       for (int k = 0; k < 2; ++k) {
         sums[0] += s.v[k];
         sums[1] += s.v[k] * dx.v[k];

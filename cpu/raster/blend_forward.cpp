@@ -9,8 +9,9 @@
 namespace s3d {
 namespace {
 
-// Segments whose pixels are all finished are looked for once in so many pairs.
-constexpr int kPairsPerAliveCheck = 16;
+// So many pairs have their segments found before they are blended, one after another: a branch on a mask that has
+// just been worked out would wait for it. Segments whose pixels are all finished are looked for as often.
+constexpr std::uint32_t kPairsPerTurn = 16;
 constexpr std::uint32_t kPairsAhead = 6;
 
 enum Field { kT, kRed, kGreen, kBlue, kExpected, kMedian };
@@ -24,6 +25,18 @@ SegmentMask still_alive(SegmentFields<kFields>& state, SegmentMask alive) {
     if (bits(Lane::load(state.at(segment, kT)) > Lane(0.0f)) != 0) out |= SegmentMask{1} << bit;
   }
   return out;
+}
+
+// Fills the masks of the pairs begin .. end - 1.
+void touch_segments(const BlendBuffers& b, const Tile& tile, std::uint32_t begin, std::uint32_t end,
+                    std::uint32_t last, SegmentMask alive) {
+  for (std::uint32_t i = begin; i < end; ++i) {
+    // Records lie at random in memory.
+    __builtin_prefetch(&b.records[b.pairs[std::min(i + kPairsAhead, last - 1)].record]);
+    const SplatRecord& r = b.records[b.pairs[i].record];
+    const float x = r.x - static_cast<float>(tile.x0), y = r.y - static_cast<float>(tile.y0);
+    b.masks[i] = touched_segments(r, x, y) & alive;
+  }
 }
 
 template <bool kDepth, bool kWeights, bool kCount>
@@ -41,21 +54,18 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
   const std::uint32_t begin = b.tile_start[index], end = b.tile_start[index + 1];
   std::uint32_t used = end - begin;
   RowOffsets offsets;
-  RowValues alphas;
   for (std::uint32_t i = begin; i < end; ++i) {
-    if (((i - begin) % kPairsPerAliveCheck) == kPairsPerAliveCheck - 1 && !kCount) {
-      alive = still_alive(state, alive);
+    if ((i - begin) % kPairsPerTurn == 0) {
+      if (i > begin && !kCount) alive = still_alive(state, alive);
       if (alive == 0) {
         used = i - begin;
         break;
       }
+      touch_segments(b, tile, i, std::min(end, i + kPairsPerTurn), end, alive);
     }
-    // Records lie at random in memory.
-    __builtin_prefetch(&b.records[b.pairs[std::min(i + kPairsAhead, end - 1)].record]);
+    const SegmentMask mask = b.masks[i];
     const SplatRecord& r = b.records[b.pairs[i].record];
     const float x = r.x - static_cast<float>(tile.x0), y = r.y - static_cast<float>(tile.y0);
-    const SegmentMask mask = touched_segments(r, x, y) & alive;
-    b.masks[i] = mask;
     if (mask != 0) fill_row_offsets(y, offsets);
     Lane weight_sum(0.0f), weight_max(0.0f);
     const Bundle<2> red(r.red), green(r.green), blue(r.blue), z(r.z);
@@ -64,9 +74,7 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
       constexpr Walk kWalk = decltype(walk)::value;
       const Bundle<2> dx = P::dx(column, x);
       walk_alphas<P>(r, offsets, dx, first, last,
-                     [&](int row, const Bundle<2>& alpha) S3D_INLINE { alphas.store<P>(row, alpha); });
-      for (int row = first; row <= last; row += P::kStep) {
-        const Bundle<2> alpha = alphas.load<P>(row);
+                     [&](int row, const Bundle<2>& alpha) S3D_INLINE {
         const Bundle<2> t = state.template load<kWalk>(column, row, kT);
         const Composited<Bundle<2>> out = composite(alpha, t);
         state.template store<kWalk>(column, row, kT, out.next_t);
@@ -94,7 +102,7 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
             blended += std::popcount(bits(out.weight.v[k] > Lane(0.0f)));
           }
         }
-      }
+      });
     });
     if constexpr (kWeights) {
       float* pair = b.pair_weights + 2 * static_cast<std::size_t>(b.pairs[i].slot);
