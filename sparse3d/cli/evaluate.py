@@ -58,7 +58,7 @@ def _held_out(args: Args, run: FinishedRun) -> dict[str, Any]:
     from sparse3d.judge.background import evaluation_background
     from sparse3d.judge.evaluate import evaluate, image_renderer
     from sparse3d.runs.masked import masked_notes
-    from sparse3d.runs.report import fitting_of
+    from sparse3d.runs.report import alpha_record, fitting_of
 
     splats, train = run.splats, run.config.train
     # Held-out cameras are never refined, and aligning them goes by the extent that training saw.
@@ -76,8 +76,11 @@ def _held_out(args: Args, run: FinishedRun) -> dict[str, Any]:
             if scene.camera_source != "given":
                 moved, _ = aligned_scores(scene, splats, fitting_of(scene, train), lpips)
                 values |= {f"{name}_aligned": getattr(moved, name) for name in ("psnr", "ssim", "lpips")}
+            values |= alpha_record(scene, splats, train.backend)
         for note in masked_notes(scene):
             say(f"note: {note}")
+        for warning in values.get("warnings", ()):
+            say(f"warning: {warning}")
         counted = sum(row["psnr"] is not None for row in values["per_view"])
         held = {"held_out": len(scene.test), **({"held_out_counted": counted} if counted < len(scene.test) else {})}
         return {"run": str(args.run), **held, "num_splats": splats.num_splats, **values}
@@ -157,6 +160,8 @@ def _print(result: dict[str, Any]) -> None:
         values = _number(moved, "psnr", ".2f"), _number(moved, "ssim", ".4f"), _number(moved, "lpips", ".4f")
         rows.append(("mean, cameras aligned", *values))
     print(aligned(rows))
+    if result.get("alpha_error") is not None:
+        print(f"alpha differs from the photos' by {result['alpha_error']:.4f} in the mean")
 
 
 def _number(values: dict[str, Any], key: str, form: str) -> str:

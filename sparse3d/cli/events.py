@@ -58,6 +58,8 @@ class TerminalReader:
             self._close()
 
     def result(self, metrics: dict[str, Any], run: Path, page: Path | None) -> None:
+        for warning in metrics.get("warnings", ()):
+            say(f"warning: {warning}")
         print(last_lines(metrics, run, page), flush=True)
 
     def _planned(self, event: Planned) -> None:

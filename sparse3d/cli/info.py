@@ -40,6 +40,7 @@ def main(words: Sequence[str]) -> int:
     print(aligned([(key.replace("_", " "), _text(value)) for key, value in values.items()]))
     if metrics:
         print(result_table(metrics))
+        notes = [*notes, *metrics.get("warnings", ())]
     for note in notes:
         print(f"note: {note}")
     return 0

@@ -50,6 +50,9 @@ def result_table(metrics: dict[str, Any]) -> str:
     if metrics.get("psnr_full") is not None:
         rows.insert(2, ("PSNR whole", _number(metrics["psnr_full"], ".2f", " dB"), "outside of the masks too"))
         rows.insert(3, ("SSIM whole", _number(metrics["ssim_full"], ".4f"), "outside of the masks too"))
+    if metrics.get("alpha_error") is not None:
+        where = photos if held_out else f"{views['train']} training photos"
+        rows.insert(3, ("alpha error", f"{metrics['alpha_error']:.4f}", f"mean difference from the alpha of {where}"))
     if metrics.get("psnr_native") is not None:
         rows.insert(
             1, ("PSNR full size", _number(metrics["psnr_native"], ".2f", " dB"), "with all pixels of the photos")

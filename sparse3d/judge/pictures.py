@@ -3,17 +3,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import torch
 from torch import Tensor
 
 from sparse3d.camera import Camera
+from sparse3d.depth.hull import of_an_object
 from sparse3d.judge.background import known_background
 from sparse3d.photos.store import Window
 from sparse3d.records.scene import Scene
 
 # Photos as float32 that are kept to save the conversion in each step; beyond it they are converted every time.
 _FLOAT_CACHE_BYTES = 128 << 20
+
+
+class Coverage(NamedTuple):
+    """alpha [H,W]: what splats should have, 0 to 1; weight [H,W]: 0 where the photo does not say, else to 1. An alpha
+    channel says it everywhere, a mask that cuts out an object says that nothing is outside of it. Read only."""
+
+    alpha: Tensor
+    weight: Tensor
 
 
 class Pictures:
@@ -32,6 +43,7 @@ class Pictures:
         self._targets: dict[tuple[int, int], tuple[Tensor, Tensor | None, Tensor | None]] = {}
         self._bytes = 0
         self._scale = 1
+        self._coverage: dict[tuple[int, int], Coverage | None] = {}
 
     def __len__(self) -> int:
         return len(self._scene.train)
@@ -62,6 +74,33 @@ class Pictures:
             under = (1.0 - mask)[..., None]
             return image * mask[..., None] + under * background, None
         return image, mask if self._masks == "loss" else None
+
+    def coverage(self, position: int, scale: int, window: Window | None = None) -> Coverage | None:
+        """What the photo says of alpha, at the size that `target` has; None where it says nothing."""
+        key = (position, scale)
+        if window is None and key in self._coverage:
+            return self._coverage[key]
+        found = self._coverage_at(self._scene.train[position], scale, window)
+        if window is None:
+            if any(known != scale for _, known in self._coverage):
+                self._coverage.clear()
+            self._coverage[key] = found
+        return found
+
+    def _coverage_at(self, index: int, scale: int, window: Window | None) -> Coverage | None:
+        images = self._scene.images
+        whole = None if self._masks == "off" else images.mask(index)
+        cuts_out = whole is not None and of_an_object(whole.numpy() >= 0.5)
+        if window is None:
+            mask, alpha = images.mask(index, scale), self._shrunk(images.alpha(index), index, scale)
+        else:
+            _, mask, alpha = images.cut(index, window)
+        if mask is not None and cuts_out:
+            return Coverage(torch.zeros_like(mask), 1.0 - mask)
+        if alpha is None:
+            return None
+        # What a mask hides says nothing.
+        return Coverage(alpha, torch.ones_like(alpha) if mask is None or self._masks == "off" else mask)
 
     def prefetch(self, position: int, scale: int) -> None:
         """Have the photo decoded in the background, where it is not at hand."""
@@ -95,7 +134,9 @@ class Pictures:
         """The photo's alpha at the scale, where pictures are asked over another colour than it was read over."""
         if not self._needs_alpha:
             return None
-        alpha = self._scene.images.alpha(index)
+        return self._shrunk(self._scene.images.alpha(index), index, scale)
+
+    def _shrunk(self, alpha: Tensor | None, index: int, scale: int) -> Tensor | None:
         if alpha is None or scale == 1:
             return alpha
         height, width = alpha.shape

@@ -28,6 +28,7 @@ from sparse3d.runs.masked import masked_notes
 from sparse3d.runs.plan import Work, fit_minutes, measure_speed, plan
 from sparse3d.runs.report import (
     aligned_record,
+    alpha_record,
     cameras_record,
     metrics_record,
     native_record,
@@ -167,6 +168,7 @@ class _Run:
         yield Saved(finished.step, "compare", write_compare(folder.file("compare.png"), scene, render_image, evaluated))
         metrics = metrics_record(scene, cfg, evaluated, self.backend)
         metrics |= native_record(scene, render_image, metrics["per_view"], self._share("comparing at full size"))
+        metrics |= alpha_record(scene, result, cfg.train.backend)
         path, metrics["coverage"] = write_coverage(folder, refined, result, cfg)
         yield Saved(finished.step, "coverage", path)
         if scene.camera_source != "given" and scene.test:

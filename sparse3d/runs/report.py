@@ -11,6 +11,7 @@ from typing import Any
 
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.judge.align import Fitting, aligned_scores
+from sparse3d.judge.alpha import alpha_error, alpha_warning
 from sparse3d.judge.background import evaluation_background
 from sparse3d.judge.evaluate import RenderImage
 from sparse3d.judge.native import psnr_native
@@ -117,6 +118,16 @@ def native_record(
     known = [value for value in values if value is not None]
     rows = [{**row, "psnr_native": value} for row, value in zip(per_view, values, strict=True)]
     return {"psnr_native": math.fsum(known) / len(known) if known else None, "per_view": rows}
+
+
+def alpha_record(scene: Scene, splats: Splats, backend: str) -> dict[str, Any]:
+    """What metrics.json and eval hold besides where photos have alpha: `alpha_error`, of the held-out photos, of the
+    training photos where none is held out; and `warnings`, sentences, where it is large."""
+    error = alpha_error(scene, splats, backend)
+    if error is None:
+        return {}
+    warning = alpha_warning(error)
+    return {"alpha_error": error, **({} if warning is None else {"warnings": [warning]})}
 
 
 def aligned_record(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.camera import Camera
-from sparse3d.judge.pictures import Pictures
+from sparse3d.judge.pictures import Coverage, Pictures
 from sparse3d.kernels.records import View, cut, view_of
 from sparse3d.photos.store import Window
 from sparse3d.records.scene import Scene
@@ -54,6 +54,10 @@ class FinePhotos:
     def target(self, position: int, window: Window, background: Tensor) -> tuple[Tensor, Tensor | None]:
         """As `Pictures.target`."""
         return self._pictures.target(position, 1, background, window)
+
+    def coverage(self, position: int, window: Window) -> Coverage | None:
+        """As `Pictures.coverage`."""
+        return self._pictures.coverage(position, 1, window)
 
     def prefetch(self, position: int) -> None:
         """Have the photo decoded in the background, where it is not at hand."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from sparse3d.depth.depth_map import DepthMap
 from sparse3d.judge.background import evaluation_background, known_background
 from sparse3d.judge.photos import JudgingPhotos, Learned
-from sparse3d.judge.pictures import Pictures
+from sparse3d.judge.pictures import Coverage, Pictures
 from sparse3d.kernels.records import PhotometricLoss, View, view_of, with_pose
 from sparse3d.kernels.step import Photometric
 from sparse3d.photos.store import Window
@@ -33,7 +33,8 @@ class Shot:
     within scene.train; name: for messages. target [H,W,3], mask [H,W] or None: what the rendering is compared with,
     read only. window: the part of the photo that view, target and mask are, None for all of it. background [3]: behind
     what is trained. longest_px: the longer side of the smallest photo at this step's
-    scale. wants_pose: the pose learns from this step.
+    scale. wants_pose: the pose learns from this step. coverage: what the photo says of
+    alpha.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Shot:
     longest_px: int
     wants_pose: bool
     window: Window | None = None
+    coverage: Coverage | None = None
 
 
 class _Shown(NamedTuple):
@@ -56,6 +58,7 @@ class _Shown(NamedTuple):
     mask: Tensor | None
     window: Window | None
     scale: int
+    coverage: Coverage | None
 
 
 class TrainingPhotos:
@@ -93,14 +96,14 @@ class TrainingPhotos:
         background = self._step_background()
         position = self.order.next()
         show = self._show_fine if self._fine is not None and progress >= cfg.schedule.fine_from else self._show
-        view, target, mask, window, scale = show(position, progress, background)
+        view, target, mask, window, scale, coverage = show(position, progress, background)
         if self.poses is not None:
             view = with_pose(view, self.poses.pose(position))
         return Shot(
             number, progress, position, self.scene.names[self.scene.train[position]], view, target, mask, background,
             scale, longest_px=max(self._smallest) // scale,
             wants_pose=self.poses is not None and progress >= cfg.camera_opt.start,
-            window=window,
+            window=window, coverage=coverage,
         )  # fmt: skip
 
     def view(self, position: int, scale: int) -> View:
@@ -115,7 +118,9 @@ class TrainingPhotos:
         upcoming = self.order.peek()
         if upcoming is not None:
             self.pictures.prefetch(upcoming, scale)
-        return _Shown(self.view(position, scale), *self.pictures.target(position, scale, background), None, scale)
+        target, mask = self.pictures.target(position, scale, background)
+        coverage = self.pictures.coverage(position, scale) if self._cfg.terms.outside > 0.0 else None
+        return _Shown(self.view(position, scale), target, mask, None, scale, coverage)
 
     def _show_fine(self, position: int, progress: float, background: Tensor) -> _Shown:
         del progress
@@ -125,7 +130,9 @@ class TrainingPhotos:
         if upcoming is not None:
             fine.prefetch(upcoming)
         window = fine.window(position)
-        return _Shown(fine.view(position, window), *fine.target(position, window, background), window, 1)
+        target, mask = fine.target(position, window, background)
+        coverage = fine.coverage(position, window) if self._cfg.terms.outside > 0.0 else None
+        return _Shown(fine.view(position, window), target, mask, window, 1, coverage)
 
     def loss(self, shot: Shot, image: Tensor, photometric: Photometric) -> tuple[PhotometricLoss, Tensor]:
         """The loss of a rendering of the shot's view, and its gradient to that image [H,W,3]; the photo's exposure,

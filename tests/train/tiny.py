@@ -14,6 +14,7 @@ from PIL import Image
 
 from sparse3d.camera import Camera
 from sparse3d.depth.depth_map import DepthMap
+from sparse3d.judge.pictures import Coverage
 from sparse3d.kernels.cpu.step import CpuSplatStep
 from sparse3d.kernels.records import RasterSettings, View, view_of
 from sparse3d.photos.photo import Photo
@@ -172,11 +173,20 @@ def trainee(running: Loop) -> SplatTrainee:
     return running.trainee
 
 
-def shot(view: View, *, progress: float = 0.0, position: int = 0, mask: torch.Tensor | None = None) -> Shot:
+def shot(
+    view: View,
+    *,
+    progress: float = 0.0,
+    position: int = 0,
+    mask: torch.Tensor | None = None,
+    coverage: Coverage | None = None,
+) -> Shot:
     """A shot without a photo, for what looks at none."""
     nothing = torch.zeros(view.height, view.width, 3)
     longest = max(view.width, view.height)
-    return Shot(1, progress, position, "photo", view, nothing, mask, torch.zeros(3), 1, longest, False)
+    return Shot(
+        1, progress, position, "photo", view, nothing, mask, torch.zeros(3), 1, longest, False, coverage=coverage
+    )
 
 
 def _sorted(splats: Splats, options: dict[str, Any]) -> tuple[SplatsFrom, dict[str, Any], dict[str, Any]]:

@@ -36,7 +36,8 @@ class TermsConfig:
     depth_final: float = 0.1
     """Share of the weights of depth, depth_pearson and normal that is left at the end; the decay is exponential."""
     outside: float = 0.0
-    """Weight of mean alpha^2 outside of the masks, where masks cut out an object (CoR-GS, Zhang et al. 2024)."""
+    """Weight of mean (alpha - the photo's)^2, where photos have alpha, and of alpha^2 outside of masks that cut out an
+    object (CoR-GS, Zhang et al. 2024)."""
 
     def __post_init__(self) -> None:
         for name in WEIGHTS:
