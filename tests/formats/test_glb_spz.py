@@ -68,3 +68,25 @@ def test_a_damaged_payload_is_refused(tmp_path: Path) -> None:
         (tmp_path / "b.glb").write_bytes(make_glb(root, bytes(binary)))
         with pytest.raises(DataError, match=r"b\.glb: "):
             formats.read(tmp_path / "b.glb")
+
+
+@pytest.mark.parametrize("draft", ["KHR_spz_compression", "KHR_spz_gaussian_splats_compression", None])
+def test_the_names_of_earlier_drafts_are_read(tmp_path: Path, draft: str | None) -> None:
+    formats.write(tmp_path / "a.spz.glb", make_splats(degree=2))
+    root, binary = read_glb((tmp_path / "a.spz.glb").read_bytes())
+    primitive = root["meshes"][0]["primitives"][0]
+    if draft is None:
+        base = primitive["extensions"]["KHR_gaussian_splatting"]
+        base["extensions"] = {"KHR_gaussian_splatting_compression_spz": {"bufferView": 0}}
+    else:
+        primitive["extensions"] = {draft: {"bufferView": 0}}
+    (tmp_path / "b.glb").write_bytes(make_glb(root, bytes(binary)))
+    for (name, a), (_, b) in zip(
+        formats.read(tmp_path / "b.glb").named(), formats.read(tmp_path / "a.spz.glb").named()
+    ):
+        assert torch.equal(a, b), name
+    primitive["extensions"] = {"KHR_other": {}}
+    root["extensionsUsed"] = ["KHR_other"]
+    (tmp_path / "c.glb").write_bytes(make_glb(root, bytes(binary)))
+    with pytest.raises(DataError, match=r"extensions in use: KHR_other\); export the splats"):
+        formats.read(tmp_path / "c.glb")

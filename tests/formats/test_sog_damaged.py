@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sparse3d import formats
@@ -80,8 +81,22 @@ def test_every_truncated_image_is_refused(tmp_path: Path, name: str) -> None:
     "name", ["../sh0.webp", "/sh0.webp", "a/sh0.webp", "a\\sh0.webp", "C:sh0.webp", "sh0\x01.webp"]
 )
 def test_path_tricks_are_refused(tmp_path: Path, name: str) -> None:
-    refused(tmp_path, zipped({**PARTS, name: PARTS["sh0.webp"]}), "file name .* is not allowed")
+    (tmp_path / "a.sog").write_bytes(zipped({**PARTS, name: b"not an image"}))
+    assert formats.read(tmp_path / "a.sog").num_splats == 20, "nothing is unpacked, so other files are passed over"
     refused(tmp_path, zipped(changed("sh0.files", [name])), "file name .* is not allowed")
+
+
+def test_archives_made_by_hand(tmp_path: Path) -> None:
+    expected = Sog().splats_of_parts(PARTS)
+    companions = {f"__MACOSX/._{name}": b"\0\5\x16\7" for name in PARTS}
+    inside = {f"scene/{name}": data for name, data in PARTS.items()}
+    windows = {f"scene\\{name}": data for name, data in PARTS.items()}
+    finder = {"__MACOSX/scene/._meta.json": b"", "scene/.DS_Store": b""}
+    for files in (PARTS | companions, inside, {**inside, **finder}, windows):
+        (tmp_path / "a.sog").write_bytes(zipped(files))
+        assert torch.equal(formats.read(tmp_path / "a.sog").means, expected.means)
+    refused(tmp_path, zipped({"a.jpg": b""}), r"zip archive without a meta.json \(it holds a.jpg\).*unpack it")
+    refused(tmp_path, zipped({"a/meta.json": b"", "b/meta.json": b""}), "several scenes .a/meta.json, b/meta.json")
 
 
 def test_a_folder_follows_no_links(tmp_path: Path) -> None:

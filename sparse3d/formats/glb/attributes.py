@@ -15,12 +15,14 @@ from sparse3d.formats.axes import Signs, quat_signs, sh_signs
 from sparse3d.formats.checks import check_count, finite, numpy_of, to_splats, unit_quats
 from sparse3d.formats.glb.container import glb_head
 from sparse3d.formats.glb.gltf_json import accessor_count, child, read_accessor, view_bytes
-from sparse3d.formats.glb.nodes import EXTENSION
+from sparse3d.formats.glb.nodes import EXTENSION, SPZ_DRAFTS
 from sparse3d.formats.spz.bits import unpack
 from sparse3d.formats.spz.container import read_container
 from sparse3d.splats import Splats
 
 SPZ_EXTENSION = f"{EXTENSION}_compression_spz_2"
+# The payload is the same under the name that the extension had before.
+_SPZ_EXTENSIONS = (SPZ_EXTENSION, f"{EXTENSION}_compression_spz")
 # Left-up-forward, glTF's axes, against our right-down-forward.
 AXES: Signs = (-1, -1, 1)
 _COMPONENT = {"f4": 5126, "i1": 5120, "u1": 5121, "i2": 5122, "u2": 5123}
@@ -122,14 +124,18 @@ def scene_json(primitive: dict[str, Any], compression: dict[str, Any], antialias
 
 def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str, Any]) -> Splats:
     """Splats of one primitive, in glTF's axes. Raises DataError."""
-    extension = child(child(primitive, "extensions", "primitive"), EXTENSION, "extensions")
+    extensions = child(primitive, "extensions", "primitive")
+    for name in SPZ_DRAFTS:
+        if name in extensions:
+            return _spz_payload(root, binary, child(extensions, name, "extensions"))
+    extension = child(extensions, EXTENSION, "extensions")
     for name, known in (("kernel", "ellipse"), ("colorSpace", "srgb_rec709_display")):
         if extension.get(name, known) != known:
             raise DataError(f"glTF: {EXTENSION}.{name} is {str(extension[name])[:40]!r}; only {known!r} is read")
     compression = child(extension, "extensions", EXTENSION)
-    if SPZ_EXTENSION in compression:
-        view = child(compression, SPZ_EXTENSION, "extensions").get("bufferView")
-        return in_gltf_axes(unpack(read_container(bytes(view_bytes(root, binary, view)[0]))))
+    for name in _SPZ_EXTENSIONS:
+        if name in compression:
+            return _spz_payload(root, binary, child(compression, name, "extensions"))
     if compression:
         raise DataError(f"glTF: splats compressed by {', '.join(map(str, extension['extensions']))} are not read")
     attributes = child(primitive, "attributes", "primitive")
@@ -158,6 +164,11 @@ def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str
         rest,
         antialias=primitive.get("extras") == {"antialias": True},
     )  # fmt: skip
+
+
+def _spz_payload(root: dict[str, Any], binary: memoryview, extension: dict[str, Any]) -> Splats:
+    """Splats, in glTF's axes, of the SPZ file in the buffer view that an extension names."""
+    return in_gltf_axes(unpack(read_container(bytes(view_bytes(root, binary, extension.get("bufferView"))[0]))))
 
 
 def in_gltf_axes(splats: Splats) -> Splats:

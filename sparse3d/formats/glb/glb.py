@@ -47,7 +47,12 @@ class Glb:
         root, binary = read_glb(file.read(remaining_bytes(file)))
         parts = [moved(read_primitive(root, binary, primitive), matrix) for primitive, matrix in splat_primitives(root)]
         if not parts:
-            raise DataError(f"binary glTF holds no primitive with {EXTENSION} in its scene")
+            used = root.get("extensionsUsed")
+            names = ", ".join(map(str, used))[:200] if isinstance(used, list) and used else "none"
+            raise DataError(
+                f"binary glTF holds no primitive with {EXTENSION} in its scene (extensions in use: {names}); export the "
+                "splats with that extension, or as PLY or SPZ"
+            )
         # The bytes are no longer needed: only one more copy of the splats is in memory.
         del root, binary
         # The change of axes is its own inverse.

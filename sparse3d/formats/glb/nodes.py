@@ -18,12 +18,14 @@ from sparse3d.geometry.quaternions import quat_product
 from sparse3d.splats import Splats
 
 EXTENSION = "KHR_gaussian_splatting"
+# What drafts of 2025 called a primitive that is an SPZ file; Cesium ion and GISBox wrote the second name.
+SPZ_DRAFTS = ("KHR_spz_compression", "KHR_spz_gaussian_splats_compression")
 # Columns of a matrix may differ so much in length before splats would change their shape.
 _UNEVEN = 1e-3
 
 
 def splat_primitives(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], NDArray[np.float64]]]:
-    """Each primitive with KHR_gaussian_splatting in the scene and its [4,4] transformation to the scene's axes.
+    """Each primitive with KHR_gaussian_splatting, or a draft of it that holds SPZ, in the scene and its [4,4] transformation to the scene's axes.
 
     Raises DataError for a node that is reached twice (glTF's nodes are trees).
     """
@@ -42,7 +44,7 @@ def splat_primitives(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], NDA
         for primitive in _listed(item(root, "meshes", node["mesh"]), "primitives"):
             if not isinstance(primitive, dict):
                 raise DataError(f"glTF: a primitive of meshes[{node['mesh']}] is no object")
-            if EXTENSION in child(primitive, "extensions", "primitive"):
+            if not child(primitive, "extensions", "primitive").keys().isdisjoint((EXTENSION, *SPZ_DRAFTS)):
                 yield primitive, matrix
 
 

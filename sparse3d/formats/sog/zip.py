@@ -23,7 +23,10 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 class SogZip:
     """The files of a bundle by name. Raises DataError for an archive that is cut off, has bytes after its end, holds
-    paths, two files of one name, encryption or more than 64 files."""
+    two files of one name, encryption or more than 64 files.
+
+    What is not beside meta.json is passed over (Finder adds `__MACOSX/._*`), and a folder that all lies in is taken off:
+    nothing is unpacked to disk, so a name can do no harm."""
 
     def __init__(self, file: BinaryIO) -> None:
         try:
@@ -35,11 +38,12 @@ class SogZip:
         if len(entries) > _MAX_ENTRIES:
             raise DataError(f"the zip holds {len(entries)} files; a SOG bundle has at most {_MAX_ENTRIES}")
         self._entries: dict[str, zipfile.ZipInfo] = {}
+        folder = _folder_of_meta([entry.orig_filename for entry in entries])
         for entry in entries:
-            if entry.is_dir():
+            name = entry.orig_filename.replace("\\", "/")
+            if entry.is_dir() or not name.startswith(folder) or "/" in name[len(folder) :]:
                 continue
-            name = entry.orig_filename
-            check_name(name)
+            name = name[len(folder) :]
             if name in self._entries:
                 raise DataError(f"the zip holds {name!r} twice")
             self._entries[name] = entry
@@ -59,6 +63,26 @@ class SogZip:
         if len(data) > limit or len(data) != entry.file_size:
             raise DataError(f"{name} unpacks to {len(data)} bytes or more; its header says {entry.file_size}")
         return data
+
+
+def _folder_of_meta(names: list[str]) -> str:
+    """The folder, "" or with a "/" at its end, of the archive's one meta.json. Raises DataError for none and for several
+    that lie equally deep."""
+    paths = [name.replace("\\", "/") for name in names]
+    metas = [path for path in paths if path.rsplit("/", 1)[-1] == "meta.json" and not path.startswith("__MACOSX/")]
+    if not metas:
+        held = ", ".join(sorted(paths)[:6])[:200] or "nothing"
+        raise DataError(
+            f"is a zip archive without a meta.json (it holds {held}), so it is no SOG bundle; unpack it and give the "
+            "file of splats in it"
+        )
+    least = min(path.count("/") for path in metas)
+    nearest = [path for path in metas if path.count("/") == least]
+    if len(nearest) > 1:
+        raise DataError(
+            f"the zip holds several scenes ({', '.join(sorted(nearest)[:4])[:200]}); unpack it and give the folder of one"
+        )
+    return nearest[0][: -len("meta.json")]
 
 
 def check_name(name: str) -> None:
