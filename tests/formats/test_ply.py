@@ -342,3 +342,28 @@ def test_points_that_cannot_be_used(tmp_path: Path) -> None:
         formats.read_points(save(tmp_path, make_ply([*"xy"], [[0.0, 0.0]])))
     with pytest.raises(DataError, match="cannot be read"):
         formats.read_points(tmp_path / "none.ply")
+
+
+def test_cloudcompare_puts_scalar_before_names(tmp_path: Path) -> None:
+    rows = np.random.default_rng(2).normal(size=(4, 14)).astype(np.float32).astype(float).tolist()
+    plain = formats.read(save(tmp_path, make_ply(NAMES + COLOUR, rows)))
+    prefixed = [name if name in "xyz" else f"scalar_{name}" for name in NAMES + COLOUR]
+    for (name, a), (_, b) in zip(formats.read(save(tmp_path, make_ply(prefixed, rows))).named(), plain.named()):
+        assert torch.equal(a, b), name
+    both = formats.read(save(tmp_path, make_ply([*NAMES, *COLOUR, "scalar_opacity"], [[*row, 9.0] for row in rows])))
+    assert torch.equal(both.logit_opacities, plain.logit_opacities)
+
+
+def test_the_filter_of_mip_splatting_is_worked_in(tmp_path: Path) -> None:
+    values = [0.0, 0.0, 0.0, 0.5, -2.0, -3.0, -4.0, 1.0, 0.0, 0.0, 0.0, 0.1, 0.2, 0.3]
+    rows = [[*values, 0.05], [*values, 0.0]]
+    splats = formats.read(save(tmp_path, make_ply([*NAMES, *COLOUR, "filter_3D"], rows)))
+    scales = np.exp([-2.0, -3.0, -4.0])
+    wider = np.sqrt(scales**2 + 0.05**2)
+    opacity = 1 / (1 + np.exp(-0.5)) * np.sqrt(np.prod(scales**2) / np.prod(wider**2))
+    assert np.allclose(splats.scales[0].numpy(), wider, atol=1e-6)
+    assert np.allclose(splats.opacities[0].numpy(), opacity, atol=1e-6)
+    assert splats.log_scales[1].tolist() == [-2.0, -3.0, -4.0]
+    assert splats.logit_opacities[1].item() == 0.5
+    with pytest.raises(DataError, match="filter_3D is NaN or infinite in 1 splats"):
+        formats.read(save(tmp_path, make_ply([*NAMES, *COLOUR, "filter_3D"], [[*values, float("nan")]])))

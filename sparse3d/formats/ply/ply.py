@@ -3,7 +3,8 @@
 
 Properties x y z nx ny nz, f_dc_0..2, f_rest_* (channel-major: all red coefficients, then green, then blue), opacity
 (logit), scale_0..2 (log), rot_0..3 (wxyz, any length), float32 little-endian. Read tolerantly: any order and type of
-properties, ascii and big-endian, without normals, without f_rest, colours as red green blue instead of f_dc. The
+properties, ascii and big-endian, without normals, without f_rest, colours as red green blue instead of f_dc, names with
+CloudCompare's `scalar_`, Mip-Splatting's `filter_3D` (worked into scales and opacities). The
 antialias flag is the comment line `SplatRenderMode: mip`, Brush's spelling, which splat-transform reads and keeps too
 (Postshot's `antialiased 1` is read); viewers ignore comments and may refuse unknown properties.
 """
@@ -26,6 +27,7 @@ from sparse3d.formats.checks import in_blocks
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
 from sparse3d.formats.losses import Losses
 from sparse3d.formats.ply.header import PlyHeader, read_header, read_vertices
+from sparse3d.formats.ply.names import FILTER, own_names, with_filter
 from sparse3d.splats import Splats, num_sh_rest
 
 ANTIALIAS_COMMENT = "SplatRenderMode: mip"
@@ -77,7 +79,7 @@ class Ply:
 def _checked(file: BinaryIO, header: PlyHeader) -> BinaryIO:
     """Refuse, before the data is read, a PLY that holds no splats, with the reason."""
     vertex = header.element("vertex")
-    names = {name for name, _ in vertex.properties} if vertex else set()
+    names = set(own_names(tuple(name for name, _ in vertex.properties))) if vertex else set()
     if "packed_position" in names:
         raise DataError("PLY has packed vertices but no element 'chunk', which their bounds are in")
     wanted = ["x", "y", "z", "opacity", "scale_0", "scale_1", "rot_0", "rot_1", "rot_2", "rot_3"]
@@ -96,7 +98,8 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> Splat
     """Structured vertices -> Splats. Raises DataError for a wrong number of f_rest, for NaN and for infinite places."""
     if len(vertices) == 0:
         raise DataError("PLY holds 0 splats")
-    names = vertices.dtype.names or ()
+    names = own_names(vertices.dtype.names or ())
+    vertices.dtype.names = names
     rest = sorted((name for name in names if name.startswith("f_rest_")), key=_rest_index)
     if len(rest) not in _REST_COUNTS or [_rest_index(name) for name in rest] != list(range(len(rest))):
         raise DataError(
@@ -105,12 +108,16 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> Splat
         )
     k = len(rest) // 3
     shN = _columns(vertices, rest).reshape(len(vertices), 3, k).transpose(0, 2, 1)
+    log_scales, logits = _log_scales(vertices), _columns(vertices, ["opacity"])[:, 0]
+    if FILTER in names:
+        deviations = _finite(_columns(vertices, [FILTER]), FILTER)[:, 0]
+        log_scales, logits = with_filter(log_scales, logits, deviations)
     return Splats(
         means=_tensor(_finite(_columns(vertices, ["x", "y", "z"]), "x y z")),
         quats_wxyz=_tensor(_finite(_columns(vertices, [f"rot_{i}" for i in range(4)]), "rot")),
         # A scale of exactly 0 or an opacity of exactly 0 or 1 is infinite as stored; kernels take it as it is.
-        log_scales=_tensor(_not_nan(_log_scales(vertices), "scale", np.inf)),
-        logit_opacities=_tensor(_not_nan(_columns(vertices, ["opacity"])[:, 0], "opacity", None)),
+        log_scales=_tensor(_not_nan(log_scales, "scale", np.inf)),
+        logit_opacities=_tensor(_not_nan(logits, "opacity", None)),
         sh0=_tensor(_finite(_base_colour(vertices), "f_dc")[:, None, :]),
         shN=_tensor(_finite(shN, "f_rest")),
         antialias=is_antialiased(header.comments),
