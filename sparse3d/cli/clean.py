@@ -56,6 +56,8 @@ class Args:
     """Remove also more than --floaters.max-share of the splats."""
     threads: int = 0
     """Threads of the kernels (0: one a core). The result does not depend on it."""
+    drop_invalid: bool = False
+    """Leave out splats that hold NaN or infinite values, and count them."""
     overwrite: bool = False
     """Replace OUT where it exists."""
     json: bool = False
@@ -75,7 +77,9 @@ def main(words: Sequence[str]) -> int:
     if args.out.exists() and not args.overwrite:
         raise UsageError(f"{args.out}: exists; add --overwrite to replace it, or choose another OUT")
     run = FinishedRun.open(args.source) if is_run(args.source) else None
-    splats = formats.read(splat_file(args.source))
+    splats, left_out = formats.read_with_notes(splat_file(args.source), drop_invalid=args.drop_invalid)
+    for note in left_out:
+        say(f"note: {note}")
     cpu.set_threads(args.threads)
     began = time.perf_counter()
     with _loading(args, run, given_options(words)) as scene:

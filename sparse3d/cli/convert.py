@@ -42,6 +42,8 @@ class Args:
     """high: values as fine as the format holds them, whatever bytes that takes."""
     knob: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = field(default=())
     """Numbers that the format lists, as sh_rest_bits=6; a wrong name is answered with the known ones."""
+    drop_invalid: bool = False
+    """Leave out splats that hold NaN or infinite values, and count them."""
     overwrite: bool = False
     """Replace OUT where it exists."""
     json: bool = False
@@ -67,11 +69,11 @@ def main(words: Sequence[str]) -> int:
     formats.check_options(chosen, opts)
     began = time.perf_counter()
     source = splat_file(args.source)
-    splats = formats.read(source)
+    splats, left_out = formats.read_with_notes(source, drop_invalid=args.drop_invalid)
     is_page = chosen.name == "html"
     if is_page:
         opts = replace(opts, page=_page(args, splats))
-    lost = [*formats.write(args.out, splats, opts), *_lost(chosen, splats)]
+    lost = [*left_out, *formats.write(args.out, splats, opts), *_lost(chosen, splats)]
     result: dict[str, Any] = {
         "in": str(source), "out": str(args.out), "format": chosen.name, "num_splats": splats.num_splats,
         "bytes": [source.stat().st_size, args.out.stat().st_size],

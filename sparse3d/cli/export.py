@@ -54,6 +54,8 @@ class Options:
     """Also draw how PSNR falls with the size, from files around the one that is written. Takes as long as they do."""
     threads: int = 0
     """Threads of the kernels (0: one a core). The result does not depend on it."""
+    drop_invalid: bool = False
+    """Leave out splats that hold NaN or infinite values, and count them."""
     overwrite: bool = False
     """Replace OUT where it exists."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[PATH]")] = None
@@ -119,6 +121,7 @@ def target_of(options: Options) -> Target:
         refine=options.refine,
         steps=options.refine_steps,
         threads=options.threads,
+        drop_invalid=options.drop_invalid,
     )
     return target if options.device_budget is None else for_device(target, options.device_budget)
 
@@ -162,6 +165,8 @@ def _print(result: dict[str, Any], path: str | None) -> None:
             file.write(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8"))
     for note in result["notes"]:
         say(f"lost: {note}")
+    for note in result.get("left_out", ()):
+        say(f"note: {note}")
     if result["without_photos"]:
         say(f"note: {result['without_photos']}; judged by {result['judged_by']}")
     print(aligned(rows_of(result)))

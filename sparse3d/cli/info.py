@@ -25,13 +25,15 @@ class Args:
 
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """Run folder, file of splats, or scene."""
+    drop_invalid: bool = False
+    """Leave out splats that hold NaN or infinite values, and count them."""
     json: bool = False
     """One JSON object instead of a table."""
 
 
 def main(words: Sequence[str]) -> int:
     args = parse(Args, words, prog="info")
-    values = describe(args.path)
+    values = describe(args.path, drop_invalid=args.drop_invalid)
     if args.json:
         print(json.dumps(values, allow_nan=False))
         return 0
@@ -46,7 +48,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Path, *, drop_invalid: bool = False) -> dict[str, Any]:
     """Plain values about `path`. Raises DataError where it is nothing we know."""
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")
@@ -55,7 +57,7 @@ def describe(path: Path) -> dict[str, Any]:
     if is_run(path):
         return _run(path)
     if path.is_file() and path.suffix.lower() != ".json" and not _is_video(path):
-        return _file(path)
+        return _file(path, drop_invalid)
     return _scene(path)
 
 
@@ -82,13 +84,14 @@ def _run(path: Path) -> dict[str, Any]:
     return out
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file(path: Path, drop_invalid: bool = False) -> dict[str, Any]:
     from sparse3d import formats
 
-    splats = formats.read(path)
+    splats, notes = formats.read_with_notes(path, drop_invalid=drop_invalid)
     with path.open("rb") as file:
         name = formats.find_format(file.read(formats.HEAD_BYTES), path).name
-    return {"kind": "splats", "format": name, "bytes": path.stat().st_size, **_splats(splats)}
+    out = {"kind": "splats", "format": name, "bytes": path.stat().st_size, **_splats(splats)}
+    return out | ({"notes": list(notes)} if notes else {})
 
 
 def _splats(splats: Splats) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class Args:
     """Kernels: auto is cpu; reference is plain torch, slow and exact."""
     threads: int = 0
     """Threads of the kernels (0: one a core)."""
+    drop_invalid: bool = False
+    """Leave out splats that hold NaN or infinite values, and count them."""
     overwrite: bool = False
     """Write into a folder that already holds something."""
 
@@ -70,7 +72,9 @@ def main(words: Sequence[str]) -> int:
 
     if is_video:
         video.require_encoder()
-    splats = formats.read(splat_file(args.what))
+    splats, left_out = formats.read_with_notes(splat_file(args.what), drop_invalid=args.drop_invalid)
+    for note in left_out:
+        say(f"note: {note}")
     cameras = [_sized(camera, size, even=is_video) for camera in _cameras(args, splats)]
     say(f"{len(cameras)} pictures of {cameras[0].width}x{cameras[0].height}, {splats.num_splats:,} splats")
     pictures = _draw(args, splats, cameras)

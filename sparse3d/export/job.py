@@ -37,7 +37,7 @@ def export_file(
     """
     began = time.perf_counter()
     coder = coder_for(out, target)
-    with open_source(path, scene) as source:
+    with open_source(path, scene, drop_invalid=target.drop_invalid) as source:
         if coder.writes_page:
             coder.page = page_of(source, out)
         fit = Fit(source, coder, target, tell)
@@ -49,7 +49,8 @@ def export_file(
         values = report(source, coder, fitted, made, coder.decoded(made))
         if plot is not None:
             values["sweep"] = _swept(source, coder, fit, fitted, plot, tell)
-        return values | {"without_photos": source.without, "seconds": round(time.perf_counter() - began, 2)}
+        more = {"left_out": list(source.notes)} if source.notes else {}
+        return values | more | {"without_photos": source.without, "seconds": round(time.perf_counter() - began, 2)}
 
 
 def coder_for(out: Path, target: Target) -> Coder:

@@ -48,7 +48,7 @@ def export_lod(
         raise UsageError("--max-drop: a stream of several levels has no one loss; give --max-size or --max-splats")
     # Each level by itself is written as a bundle would be.
     coder = Coder(Path("level.sog"), WriteOptions(target.sh_degree, target.effort, None, target.knobs))
-    with open_source(path, scene) as source:
+    with open_source(path, scene, drop_invalid=target.drop_invalid) as source:
         fit = Fit(source, coder, target, tell)
         made, levels = _levels_within(source, fit, target)
         sizes = write_streamed_sog(folder, levels, made.opts)
@@ -58,6 +58,8 @@ def export_lod(
             "out": str(folder / INDEX), "format": "streamed sog", "levels": [level.num_splats for level in levels],
             "without_photos": source.without, "seconds": round(time.perf_counter() - began, 2),
         }  # fmt: skip
+        if source.notes:
+            values["left_out"] = list(source.notes)
     return values
 
 

@@ -35,6 +35,7 @@ class Source:
 
     photos: None where there are none, and then `without` says why, one sentence. cameras: of the training photos, or of
     the run without its photos, or sampled around the scene (`found` names which). background [3]: behind the splats.
+    notes: sentences about rows of the file that were left out.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Source:
     cameras: tuple[Camera, ...]
     found: str
     background: Tensor
+    notes: tuple[str, ...] = ()
 
     def weights(self, splats: Splats, progress: Callable[[float], None] | None = None) -> Importance:
         """What `splats` weigh in the views of `cameras`; the measures that need probes are not taken."""
@@ -58,14 +60,15 @@ class Source:
 
 
 @contextlib.contextmanager
-def open_source(path: Path, scene: Path | None = None) -> Iterator[Source]:
+def open_source(path: Path, scene: Path | None = None, *, drop_invalid: bool = False) -> Iterator[Source]:
     """Open a run folder, a file of splats or a SOG folder; `scene`: its photos with cameras, in the splats' frame.
 
     A run whose photos have gone is judged by its cameras; a file by cameras sampled around its scene. Raises DataError
     for what is neither, and for a `scene` that cannot be used.
     """
     file = splat_file(path)
-    splats = _finite(formats.read(file), file)
+    read, notes = formats.read_with_notes(file, drop_invalid=drop_invalid)
+    splats = _finite(read, file)
     size = _bytes_of(file)
     with contextlib.ExitStack() as stack:
         photos, without = None, "no photos are known (give their scene with --scene)"
@@ -82,10 +85,10 @@ def open_source(path: Path, scene: Path | None = None) -> Iterator[Source]:
             photos, without = None, "the scene has no training photo"
         if photos is not None:
             found = f"{len(photos.cameras)} training photos"
-            yield Source(file, splats, size, photos, "", tuple(photos.cameras), found, photos.background)
+            yield Source(file, splats, size, photos, "", tuple(photos.cameras), found, photos.background, notes)
             return
         cameras, found = _cameras_without_photos(path, splats)
-        yield Source(file, splats, size, None, without, tuple(cameras), found, torch.zeros(3))
+        yield Source(file, splats, size, None, without, tuple(cameras), found, torch.zeros(3), notes)
 
 
 def spread(items: Sequence[int], count: int) -> list[int]:

@@ -62,6 +62,7 @@ class Target:
     sh_degree, effort, version, knobs: as in `formats.WriteOptions`; knobs given by hand are not turned.
     refine: train on the run's photos after pruning ("auto": where they are there and splats go). steps: of its last
     round (None: by the default of `RefineConfig`). threads: 0 for one a core; the result does not depend on it.
+    drop_invalid: leave out splats that hold NaN or infinite values.
     """
 
     max_size: int | None = None
@@ -76,6 +77,7 @@ class Target:
     steps: int | None = None
     threads: int = 0
     seed: int = 0
+    drop_invalid: bool = False
 
     def __post_init__(self) -> None:
         if self.max_size is not None and self.max_drop is not None:

@@ -13,6 +13,7 @@ from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.folder import find_folder_format, folder_formats
 from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, WriteOptions, check_options
 from sparse3d.formats.ply.points import PointCloud, read_points
+from sparse3d.formats.rows import settled
 from sparse3d.splats import Splats
 
 # Importing a module registers its format. The order is that of lists in messages, and of precedence where bytes fit
@@ -42,25 +43,34 @@ __all__ = [
     "format_for_suffix",
     "read",
     "read_points",
+    "read_with_notes",
     "write",
 ]
 
 
-def read(path: Path) -> Splats:
+def read(path: Path, *, drop_invalid: bool = False) -> Splats:
+    """The splats of `read_with_notes`, for those who tell no one."""
+    return read_with_notes(path, drop_invalid=drop_invalid)[0]
+
+
+def read_with_notes(path: Path, *, drop_invalid: bool = False) -> tuple[Splats, tuple[str, ...]]:
     """Splats of a file of any registered format, or of a folder with an index (SOG: meta.json, by either name).
 
-    Raises DataError with the path for whatever is wrong with it.
+    The notes are one sentence for each kind of row that was left out. drop_invalid: leave rows out that hold NaN or
+    infinities (`rows.settled` says which). Raises DataError with the path for whatever is wrong with it.
     """
     path = Path(path)
     try:
         if (folder_format := find_folder_format(path)) is not None:
-            return folder_format.read_folder(path if path.is_dir() else path.parent)
+            rows = folder_format.read_folder(path if path.is_dir() else path.parent)
+            return settled(rows, drop_invalid=drop_invalid)
         if path.is_dir():
             raise DataError(f"{path}: is a folder; give a file of splats ({', '.join(_suffixes())})")
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
             file.seek(0)
-            return find_format(head, path).read(file)
+            rows = find_format(head, path).read(file)
+        return settled(rows, drop_invalid=drop_invalid)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except OSError as error:

@@ -77,11 +77,13 @@ def in_blocks(count: int) -> Iterator[slice]:
         yield slice(start, min(start + _BLOCK, count))
 
 
-def unit_quats(quats_wxyz: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Quaternions [N,4] of length 1; a zero one is no rotation."""
+def unit_quats(quats_wxyz: NDArray[np.float32], *, keep_zero: bool = False) -> NDArray[np.float32]:
+    """Quaternions [N,4] of length 1; a zero one becomes no rotation, or stays (readers: such a row is no splat)."""
     length = np.sqrt(np.einsum("ij,ij->i", quats_wxyz, quats_wxyz))[:, None]
     none = ~(length > 0)
     out = quats_wxyz / np.where(none, 1, length)
+    if keep_zero:
+        return out.astype(np.float32, copy=False)
     return np.where(none, np.array([1, 0, 0, 0], np.float32), out).astype(np.float32, copy=False)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError, UsageError
-from sparse3d.formats.checks import check_count, finite, logits_of_alpha, remaining_bytes, to_splats, unit_quats
+from sparse3d.formats.checks import check_count, logits_of_alpha, remaining_bytes, to_splats, unit_quats
 from sparse3d.formats.format import Knob, Limits, WriteOptions, register
 from sparse3d.formats.losses import Losses
 from sparse3d.splats import Splats
@@ -186,14 +186,14 @@ def _read_section(data: bytes, header: _Header, section: _Section, degree: int) 
         step = np.float32(section.block_size / 2 / section.scale_range)
         offset = rows["mean"].astype(np.float32) - section.scale_range
         means = offset * step + _centres(data, section)
-    scales = finite(rows["scale"].astype(np.float32), "ksplat: scale")
+    scales = rows["scale"].astype(np.float32)
     if (scales < 0).any():
         raise DataError(f"ksplat: a scale is negative in splat {int((scales < 0).any(axis=1).argmax())}")
     with np.errstate(divide="ignore"):
         log_scales = np.maximum(np.log(scales), np.float32(_LEAST_LOG_SCALE))
     sh0: NDArray[Any] = (rows["rgba"][:, :3].astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(SH_C0)
     return (
-        finite(means, "ksplat: position"), unit_quats(finite(rows["quat"].astype(np.float32), "ksplat: rotation")),
+        means, unit_quats(rows["quat"].astype(np.float32), keep_zero=True),
         log_scales, logits_of_alpha(rows["rgba"][:, 3]), sh0, _harmonics(rows["sh"], header, section, degree),
     )  # fmt: skip
 
@@ -218,7 +218,6 @@ def _harmonics(stored: NDArray[np.number], header: _Header, section: _Section, d
     values = stored.astype(np.float32)
     if header.level == 2:
         values = values * np.float32((header.sh_high - header.sh_low) / 255) + np.float32(header.sh_low)
-    values = finite(values, "ksplat: harmonics") if values.size else values
     out = np.zeros((len(values), (degree + 1) ** 2 - 1, 3), dtype=np.float32)
     for band in range(1, section.sh_degree + 1):
         first, width = band**2 - 1, 2 * band + 1

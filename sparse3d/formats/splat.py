@@ -78,16 +78,16 @@ class SplatFile:
 
 
 def _unpack(rows: NDArray[np.void]) -> Splats:
-    scales = finite(rows["scale"], ".splat: scale")
+    scales = rows["scale"]
     if (scales < 0).any():
         first = int((scales < 0).any(axis=1).argmax())
         raise DataError(f".splat: splat {first}, byte {32 * first + 12}: a scale is negative: {scales[first].tolist()}")
     with np.errstate(divide="ignore"):
         log_scales = np.maximum(np.log(scales), np.float32(_LEAST_LOG_SCALE))
     sh0 = (rows["rgba"][:, :3].astype(np.float32) / 255 - np.float32(0.5)) / np.float32(SH_C0)
-    quats = unit_quats(((rows["quat"].astype(np.float32) - 128) / 128).astype(np.float32, copy=False))
+    quats = unit_quats(((rows["quat"].astype(np.float32) - 128) / 128).astype(np.float32, copy=False), keep_zero=True)
     logits = logits_of_alpha(rows["rgba"][:, 3])
-    means = finite(rows["mean"], ".splat: position")
+    means = rows["mean"]
     return to_splats(means, quats, log_scales, logits, sh0, np.zeros((len(rows), 0, 3), np.float32))
 
 

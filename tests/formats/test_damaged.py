@@ -117,7 +117,7 @@ def test_bad_splat_files(tmp_path: Path) -> None:
     path, row = tmp_path / "a.splat", struct.pack("<6f8B", 1, 2, 3, 0.1, 0.2, 0.3, 1, 2, 3, 4, 5, 6, 7, 8)
     for data, message in [
         (row + row[:5], "37 bytes is cut off or not one: .* 5 are left over from byte 32 on"),
-        (row + struct.pack("<f", float("nan")) + row[4:], "position is NaN or infinite in 1 splats, .* splat 1"),
+        (row + struct.pack("<f", float("nan")) + row[4:], "1 of 2 splats hold NaN .*x y z in 1.*first is splat 1"),
         (row[:12] + struct.pack("<f", -1.0) + row[16:], "splat 0, byte 12: a scale is negative"),
     ]:  # fmt: skip
         path.write_bytes(data)

@@ -231,7 +231,7 @@ def test_wrong_json_is_named(tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [("SCALE", -0.5, "a SCALE is -0.5; scales are linear"), ("OPACITY", 3.0, "OPACITY goes from .* to 3, expected 0"),
-     ("ROTATION", math.nan, "ROTATION is NaN or infinite in 1 splats"), ("SCALE", math.inf, "SCALE is NaN or inf")],
+     ("ROTATION", math.nan, "hold NaN or infinite values .rot in 1"), ("SCALE", math.inf, "values .scale in 1")],
 )  # fmt: skip
 def test_wrong_numbers_are_named(tmp_path: Path, name: str, value: float, message: str) -> None:
     root, binary = file_of(make_splats(3, 0), tmp_path)

@@ -146,20 +146,21 @@ def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str
     check_count(count, "glTF: POSITION")
 
     def values(name: str, width: int) -> NDArray[np.float32]:
-        return finite(read_accessor(root, binary, attributes[name], name, width, count), name)
+        return read_accessor(root, binary, attributes[name], name, width, count)
 
     scale, opacity = values(wanted[2], 3), values(wanted[3], 1)[:, 0]
     if (low := float(scale.min())) < 0:
         raise DataError(f"glTF: a SCALE is {low:g}; scales are linear (drafts of 2025 stored logarithms)")
-    if not -1e-4 <= float(opacity.min()) <= float(opacity.max()) <= 1.0001:
-        raise DataError(f"glTF: OPACITY goes from {opacity.min():g} to {opacity.max():g}, expected 0 to 1")
+    known = opacity[np.isfinite(opacity)]
+    if known.size and not -1e-4 <= float(known.min()) <= float(known.max()) <= 1.0001:
+        raise DataError(f"glTF: OPACITY goes from {known.min():g} to {known.max():g}, expected 0 to 1")
     opacity = np.clip(opacity.astype(np.float64), _OPACITY_EDGE, 1.0 - _OPACITY_EDGE)
     names = _rest_names(attributes)
     rest = np.empty((count, len(names), 3), np.float32)
     for k, name in enumerate(names):
         rest[:, k] = values(name, 3)
     return to_splats(
-        values("POSITION", 3), unit_quats(values(wanted[1], 4)[:, [3, 0, 1, 2]]),
+        values("POSITION", 3), unit_quats(values(wanted[1], 4)[:, [3, 0, 1, 2]], keep_zero=True),
         np.log(np.maximum(scale, _LEAST_SCALE)), np.log(opacity / (1.0 - opacity)), values(wanted[4], 3),
         rest,
         antialias=primitive.get("extras") == {"antialias": True},

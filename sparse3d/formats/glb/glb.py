@@ -50,8 +50,8 @@ class Glb:
             used = root.get("extensionsUsed")
             names = ", ".join(map(str, used))[:200] if isinstance(used, list) and used else "none"
             raise DataError(
-                f"binary glTF holds no primitive with {EXTENSION} in its scene (extensions in use: {names}); export the "
-                "splats with that extension, or as PLY or SPZ"
+                f"binary glTF holds no primitive with {EXTENSION} in its scene (extensions in use: {names}); export "
+                "the splats with that extension, or as PLY or SPZ"
             )
         # The bytes are no longer needed: only one more copy of the splats is in memory.
         del root, binary

@@ -25,7 +25,8 @@ _UNEVEN = 1e-3
 
 
 def splat_primitives(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], NDArray[np.float64]]]:
-    """Each primitive with KHR_gaussian_splatting, or a draft of it that holds SPZ, in the scene and its [4,4] transformation to the scene's axes.
+    """Each primitive with KHR_gaussian_splatting, or a draft of it that holds SPZ, in the scene and its [4,4]
+    transformation to the scene's axes.
 
     Raises DataError for a node that is reached twice (glTF's nodes are trees).
     """

@@ -95,7 +95,8 @@ def _checked(file: BinaryIO, header: PlyHeader) -> BinaryIO:
 
 
 def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> Splats:
-    """Structured vertices -> Splats. Raises DataError for a wrong number of f_rest, for NaN and for infinite places."""
+    """Structured vertices -> Splats, odd rows and all (`formats.rows` judges them). Raises DataError for a wrong number
+    of f_rest."""
     if len(vertices) == 0:
         raise DataError("PLY holds 0 splats")
     names = own_names(vertices.dtype.names or ())
@@ -110,16 +111,16 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> Splat
     shN = _columns(vertices, rest).reshape(len(vertices), 3, k).transpose(0, 2, 1)
     log_scales, logits = _log_scales(vertices), _columns(vertices, ["opacity"])[:, 0]
     if FILTER in names:
-        deviations = _finite(_columns(vertices, [FILTER]), FILTER)[:, 0]
+        deviations = _columns(vertices, [FILTER])[:, 0]
         log_scales, logits = with_filter(log_scales, logits, deviations)
     return Splats(
-        means=_tensor(_finite(_columns(vertices, ["x", "y", "z"]), "x y z")),
-        quats_wxyz=_tensor(_finite(_columns(vertices, [f"rot_{i}" for i in range(4)]), "rot")),
+        means=_tensor(_columns(vertices, ["x", "y", "z"])),
+        quats_wxyz=_tensor(_columns(vertices, [f"rot_{i}" for i in range(4)])),
         # A scale of exactly 0 or an opacity of exactly 0 or 1 is infinite as stored; kernels take it as it is.
-        log_scales=_tensor(_not_nan(log_scales, "scale", np.inf)),
-        logit_opacities=_tensor(_not_nan(logits, "opacity", None)),
-        sh0=_tensor(_finite(_base_colour(vertices), "f_dc")[:, None, :]),
-        shN=_tensor(_finite(shN, "f_rest")),
+        log_scales=_tensor(log_scales),
+        logit_opacities=_tensor(logits),
+        sh0=_tensor(_base_colour(vertices)[:, None, :]),
+        shN=_tensor(shN),
         antialias=is_antialiased(header.comments),
     )
 
@@ -161,24 +162,6 @@ def _columns(vertices: NDArray[np.void], names: list[str]) -> NDArray[np.float32
         for i, name in enumerate(names):
             out[:, i] = vertices[name]
     return out
-
-
-def _finite(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    return _refuse(values, ~np.isfinite(values), name)
-
-
-def _not_nan(values: NDArray[np.float32], name: str, refused: float | None) -> NDArray[np.float32]:
-    bad = np.isnan(values)
-    return _refuse(values, bad if refused is None else bad | (values == refused), name)
-
-
-def _refuse(values: NDArray[np.float32], bad: NDArray[np.bool_], name: str) -> NDArray[np.float32]:
-    if bad.any():
-        rows = bad.reshape(len(bad), -1).any(axis=1)
-        raise DataError(
-            f"PLY: {name} is NaN or infinite in {int(rows.sum())} splats, the first is splat {int(rows.argmax())}"
-        )
-    return values
 
 
 def _tensor(values: NDArray[np.float32]) -> torch.Tensor:

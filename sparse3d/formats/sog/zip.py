@@ -25,8 +25,8 @@ class SogZip:
     """The files of a bundle by name. Raises DataError for an archive that is cut off, has bytes after its end, holds
     two files of one name, encryption or more than 64 files.
 
-    What is not beside meta.json is passed over (Finder adds `__MACOSX/._*`), and a folder that all lies in is taken off:
-    nothing is unpacked to disk, so a name can do no harm."""
+    What is not beside meta.json is passed over (Finder adds `__MACOSX/._*`), and a folder that all lies in is taken
+    off: nothing is unpacked to disk, so a name can do no harm."""
 
     def __init__(self, file: BinaryIO) -> None:
         try:
@@ -66,8 +66,8 @@ class SogZip:
 
 
 def _folder_of_meta(names: list[str]) -> str:
-    """The folder, "" or with a "/" at its end, of the archive's one meta.json. Raises DataError for none and for several
-    that lie equally deep."""
+    """The folder, "" or with a "/" at its end, of the archive's one meta.json. Raises DataError for none and for
+    several that lie equally deep."""
     paths = [name.replace("\\", "/") for name in names]
     metas = [path for path in paths if path.rsplit("/", 1)[-1] == "meta.json" and not path.startswith("__MACOSX/")]
     if not metas:
@@ -80,7 +80,8 @@ def _folder_of_meta(names: list[str]) -> str:
     nearest = [path for path in metas if path.count("/") == least]
     if len(nearest) > 1:
         raise DataError(
-            f"the zip holds several scenes ({', '.join(sorted(nearest)[:4])[:200]}); unpack it and give the folder of one"
+            f"the zip holds several scenes ({', '.join(sorted(nearest)[:4])[:200]}); unpack it and give the folder of "
+            "one"
         )
     return nearest[0][: -len("meta.json")]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse3d.formats.axes import RIGHT_UP_BACK, Signs, quat_signs, sh_signs
-from sparse3d.formats.checks import alpha_bytes, finite, logits_of_alpha, to_splats, unit_quats
+from sparse3d.formats.checks import alpha_bytes, logits_of_alpha, to_splats, unit_quats
 from sparse3d.splats import Splats
 
 Bytes = NDArray[np.uint8]
@@ -80,8 +80,7 @@ _SH_VALUES = ((np.arange(256) - 128) / 128).astype(np.float32)
 def _positions(packed: Packed) -> NDArray[np.float32]:
     n = len(packed.positions)
     if packed.version == 1:
-        halves = np.ascontiguousarray(packed.positions).view("<f2").astype(np.float32)
-        return finite(halves, "SPZ: position")
+        return np.ascontiguousarray(packed.positions).view("<f2").astype(np.float32)
     # The three bytes go to the top of an int32, so that the shift down brings the sign.
     wide = np.zeros((3 * n, 4), dtype=np.uint8)
     wide[:, 1:] = packed.positions.reshape(3 * n, 3)

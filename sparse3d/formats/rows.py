@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What odd rows of a file of splats mean, for every format alike.
+
+A quaternion of exactly zero is no splat (programs leave such rows where they deleted splats). A row with NaN is
+refused, or left out on request; so is one with an infinity, but that of an opacity (opaque, or transparent where it is
+negative) and that of a scale of zero (flat).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparse3d.errors import DataError
+from sparse3d.splats import Splats
+
+_NAMES = {
+    "means": "x y z", "quats_wxyz": "rot", "log_scales": "scale", "logit_opacities": "opacity", "sh0": "f_dc",
+    "shN": "f_rest",
+}  # fmt: skip
+
+
+def settled(splats: Splats, *, drop_invalid: bool = False) -> tuple[Splats, tuple[str, ...]]:
+    """The splats that a file's rows are, and one sentence for each kind of row that was left out.
+
+    Raises DataError that counts the rows which are no numbers, over all columns, unless `drop_invalid`; and where no
+    splat is left.
+    """
+    notes: list[str] = []
+    empty = (splats.quats_wxyz == 0).all(dim=1)
+    splats = _without(splats, empty, "have a rotation of exactly zero and are no splats", notes)
+    bad = {
+        name: rows for name, rows in ((name, _bad_rows(name, values)) for name, values in splats.named()) if len(rows)
+    }
+    if not bad:
+        return splats, tuple(notes)
+    rows = torch.zeros(splats.num_splats, dtype=torch.bool)
+    for found in bad.values():
+        rows[found] = True
+    where = ", ".join(f"{_NAMES[name]} in {len(found)}" for name, found in bad.items())
+    if not drop_invalid:
+        raise DataError(
+            f"{int(rows.sum())} of {splats.num_splats} splats hold NaN or infinite values ({where}), the first is "
+            f"splat {int(rows.int().argmax())}; add --drop-invalid to go on without them"
+        )
+    return _without(splats, rows, f"hold NaN or infinite values ({where})", notes), tuple(notes)
+
+
+def _without(splats: Splats, rows: Tensor, what: str, notes: list[str]) -> Splats:
+    count = int(rows.sum())
+    if not count:
+        return splats
+    if count == splats.num_splats:
+        raise DataError(f"all {count} rows {what}, so nothing is left; export the scene again")
+    notes.append(f"{count} of {splats.num_splats} rows {what}: they were left out")
+    return splats.select(~rows)
+
+
+def _bad_rows(name: str, values: Tensor) -> Tensor:
+    """Indices of the rows of one parameter that are not what a splat can be."""
+    # A sum is finite only where every term is, or where huge terms add up: then the slow way decides.
+    if not values.numel() or bool(values.sum().isfinite()):
+        return torch.zeros(0, dtype=torch.int64)
+    wrong = values.isnan() if name == "logit_opacities" else ~values.isfinite()
+    if name == "log_scales":
+        wrong &= values != -torch.inf
+    return wrong.flatten(1).any(dim=1).nonzero()[:, 0] if wrong.ndim > 1 else wrong.nonzero()[:, 0]
