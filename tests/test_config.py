@@ -98,6 +98,7 @@ def test_presets_are_effort_only_and_say_what_they_are_for(name: str):
     effort = {"steps", "checkpoint_every", "density", "schedule"}
     # The same in all of them.
     assert values["train"].pop("background") == "mean"
+    assert values["train"].pop("terms") == {"outside": 0.2}
     assert values["train"].pop("floaters") == {"air_at": [0.33, 0.67, 1.0]}
     assert set(values["train"]) <= effort, "a preset changes effort, not what is trained"
     resolve(RunConfig(), [config.preset(name)])

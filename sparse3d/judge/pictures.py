@@ -19,7 +19,7 @@ from sparse3d.records.scene import Scene
 _FLOAT_CACHE_BYTES = 128 << 20
 
 
-class Coverage(NamedTuple):
+class KnownAlpha(NamedTuple):
     """alpha [H,W]: what splats should have, 0 to 1; weight [H,W]: 0 where the photo does not say, else to 1. An alpha
     channel says it everywhere, a mask that cuts out an object says that nothing is outside of it. Read only."""
 
@@ -43,7 +43,7 @@ class Pictures:
         self._targets: dict[tuple[int, int], tuple[Tensor, Tensor | None, Tensor | None]] = {}
         self._bytes = 0
         self._scale = 1
-        self._coverage: dict[tuple[int, int], Coverage | None] = {}
+        self._known_alpha: dict[tuple[int, int], KnownAlpha | None] = {}
 
     def __len__(self) -> int:
         return len(self._scene.train)
@@ -75,19 +75,19 @@ class Pictures:
             return image * mask[..., None] + under * background, None
         return image, mask if self._masks == "loss" else None
 
-    def coverage(self, position: int, scale: int, window: Window | None = None) -> Coverage | None:
+    def known_alpha(self, position: int, scale: int, window: Window | None = None) -> KnownAlpha | None:
         """What the photo says of alpha, at the size that `target` has; None where it says nothing."""
         key = (position, scale)
-        if window is None and key in self._coverage:
-            return self._coverage[key]
-        found = self._coverage_at(self._scene.train[position], scale, window)
+        if window is None and key in self._known_alpha:
+            return self._known_alpha[key]
+        found = self._known_alpha_at(self._scene.train[position], scale, window)
         if window is None:
-            if any(known != scale for _, known in self._coverage):
-                self._coverage.clear()
-            self._coverage[key] = found
+            if any(known != scale for _, known in self._known_alpha):
+                self._known_alpha.clear()
+            self._known_alpha[key] = found
         return found
 
-    def _coverage_at(self, index: int, scale: int, window: Window | None) -> Coverage | None:
+    def _known_alpha_at(self, index: int, scale: int, window: Window | None) -> KnownAlpha | None:
         images = self._scene.images
         whole = None if self._masks == "off" else images.mask(index)
         cuts_out = whole is not None and of_an_object(whole.numpy() >= 0.5)
@@ -96,11 +96,11 @@ class Pictures:
         else:
             _, mask, alpha = images.cut(index, window)
         if mask is not None and cuts_out:
-            return Coverage(torch.zeros_like(mask), 1.0 - mask)
+            return KnownAlpha(torch.zeros_like(mask), 1.0 - mask)
         if alpha is None:
             return None
         # What a mask hides says nothing.
-        return Coverage(alpha, torch.ones_like(alpha) if mask is None or self._masks == "off" else mask)
+        return KnownAlpha(alpha, torch.ones_like(alpha) if mask is None or self._masks == "off" else mask)
 
     def prefetch(self, position: int, scale: int) -> None:
         """Have the photo decoded in the background, where it is not at hand."""

@@ -34,7 +34,7 @@ _STEP_SPLAT_S, _STEP_PIXEL_S = 0.10e-6, 0.19e-6
 # Cameras of photos: features and placing of one, matching of a pair.
 _PHOTO_S, _PAIR_S = 3.0, 0.15
 # Dense depth looks at photos of at most this side, each beside so many others.
-_DEPTH_SIDE, _SOURCES, _DEPTH_PIXEL_S = 640, 6, 14e-6
+_DEPTH_SIDE, _SOURCES, _DEPTH_PIXEL_S = 640, 6, 6e-6
 _TRIANGULATED_S = 0.5
 _DECODED_PIXEL_S = 0.06e-6
 # Fitting the camera of a held-out photo to it takes as long as so many of the last steps.

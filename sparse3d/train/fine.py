@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sparse3d.camera import Camera
-from sparse3d.judge.pictures import Coverage, Pictures
+from sparse3d.judge.pictures import KnownAlpha, Pictures
 from sparse3d.kernels.records import View, cut, view_of
 from sparse3d.photos.store import Window
 from sparse3d.records.scene import Scene
@@ -42,7 +42,7 @@ class FinePhotos:
         then it is moved inside: so edges are seen as often as the rest."""
         camera = self._pictures.camera(position, 1)
         width, height = self._sizes[position]
-        across, down = torch.rand(2, generator=self._generator).tolist()
+        across, down = torch.rand(2, generator=self._generator, device=self._generator.device).tolist()
         x = min(max(round(across * camera.width - width / 2), 0), camera.width - width)
         y = min(max(round(down * camera.height - height / 2), 0), camera.height - height)
         return Window(x, y, width, height, of=(camera.width, camera.height))
@@ -55,9 +55,9 @@ class FinePhotos:
         """As `Pictures.target`."""
         return self._pictures.target(position, 1, background, window)
 
-    def coverage(self, position: int, window: Window) -> Coverage | None:
-        """As `Pictures.coverage`."""
-        return self._pictures.coverage(position, 1, window)
+    def known_alpha(self, position: int, window: Window) -> KnownAlpha | None:
+        """As `Pictures.known_alpha`."""
+        return self._pictures.known_alpha(position, 1, window)
 
     def prefetch(self, position: int) -> None:
         """Have the photo decoded in the background, where it is not at hand."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from sparse3d.depth.depth_map import DepthMap
 from sparse3d.judge.background import evaluation_background, known_background
 from sparse3d.judge.photos import JudgingPhotos, Learned
-from sparse3d.judge.pictures import Coverage, Pictures
+from sparse3d.judge.pictures import KnownAlpha, Pictures
 from sparse3d.kernels.records import PhotometricLoss, View, view_of, with_pose
 from sparse3d.kernels.step import Photometric
 from sparse3d.photos.store import Window
@@ -33,7 +33,7 @@ class Shot:
     within scene.train; name: for messages. target [H,W,3], mask [H,W] or None: what the rendering is compared with,
     read only. window: the part of the photo that view, target and mask are, None for all of it. background [3]: behind
     what is trained. longest_px: the longer side of the smallest photo at this step's
-    scale. wants_pose: the pose learns from this step. coverage: what the photo says of
+    scale. wants_pose: the pose learns from this step. known_alpha: what the photo says of
     alpha.
     """
 
@@ -49,7 +49,7 @@ class Shot:
     longest_px: int
     wants_pose: bool
     window: Window | None = None
-    coverage: Coverage | None = None
+    known_alpha: KnownAlpha | None = None
 
 
 class _Shown(NamedTuple):
@@ -58,7 +58,7 @@ class _Shown(NamedTuple):
     mask: Tensor | None
     window: Window | None
     scale: int
-    coverage: Coverage | None
+    known_alpha: KnownAlpha | None
 
 
 class TrainingPhotos:
@@ -96,14 +96,14 @@ class TrainingPhotos:
         background = self._step_background()
         position = self.order.next()
         show = self._show_fine if self._fine is not None and progress >= cfg.schedule.fine_from else self._show
-        view, target, mask, window, scale, coverage = show(position, progress, background)
+        view, target, mask, window, scale, known_alpha = show(position, progress, background)
         if self.poses is not None:
             view = with_pose(view, self.poses.pose(position))
         return Shot(
             number, progress, position, self.scene.names[self.scene.train[position]], view, target, mask, background,
             scale, longest_px=max(self._smallest) // scale,
             wants_pose=self.poses is not None and progress >= cfg.camera_opt.start,
-            window=window, coverage=coverage,
+            window=window, known_alpha=known_alpha,
         )  # fmt: skip
 
     def view(self, position: int, scale: int) -> View:
@@ -119,8 +119,8 @@ class TrainingPhotos:
         if upcoming is not None:
             self.pictures.prefetch(upcoming, scale)
         target, mask = self.pictures.target(position, scale, background)
-        coverage = self.pictures.coverage(position, scale) if self._cfg.terms.outside > 0.0 else None
-        return _Shown(self.view(position, scale), target, mask, None, scale, coverage)
+        known_alpha = self.pictures.known_alpha(position, scale) if self._cfg.terms.outside > 0.0 else None
+        return _Shown(self.view(position, scale), target, mask, None, scale, known_alpha)
 
     def _show_fine(self, position: int, progress: float, background: Tensor) -> _Shown:
         del progress
@@ -131,8 +131,8 @@ class TrainingPhotos:
             fine.prefetch(upcoming)
         window = fine.window(position)
         target, mask = fine.target(position, window, background)
-        coverage = fine.coverage(position, window) if self._cfg.terms.outside > 0.0 else None
-        return _Shown(fine.view(position, window), target, mask, window, 1, coverage)
+        known_alpha = fine.known_alpha(position, window) if self._cfg.terms.outside > 0.0 else None
+        return _Shown(fine.view(position, window), target, mask, window, 1, known_alpha)
 
     def loss(self, shot: Shot, image: Tensor, photometric: Photometric) -> tuple[PhotometricLoss, Tensor]:
         """The loss of a rendering of the shot's view, and its gradient to that image [H,W,3]; the photo's exposure,

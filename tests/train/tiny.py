@@ -14,7 +14,7 @@ from PIL import Image
 
 from sparse3d.camera import Camera
 from sparse3d.depth.depth_map import DepthMap
-from sparse3d.judge.pictures import Coverage
+from sparse3d.judge.pictures import KnownAlpha
 from sparse3d.kernels.cpu.step import CpuSplatStep
 from sparse3d.kernels.records import RasterSettings, View, view_of
 from sparse3d.photos.photo import Photo
@@ -179,13 +179,13 @@ def shot(
     progress: float = 0.0,
     position: int = 0,
     mask: torch.Tensor | None = None,
-    coverage: Coverage | None = None,
+    known_alpha: KnownAlpha | None = None,
 ) -> Shot:
     """A shot without a photo, for what looks at none."""
     nothing = torch.zeros(view.height, view.width, 3)
     longest = max(view.width, view.height)
     return Shot(
-        1, progress, position, "photo", view, nothing, mask, torch.zeros(3), 1, longest, False, coverage=coverage
+        1, progress, position, "photo", view, nothing, mask, torch.zeros(3), 1, longest, False, known_alpha=known_alpha
     )
 
 

@@ -18,7 +18,7 @@ class Outside(Term):
     alone."""
 
     def add_gradients(self, shot: Shot, rendering: StepRendering, gradients: OutputGradients) -> None:
-        if shot.coverage is not None:
-            wanted, weight = shot.coverage
+        if shot.known_alpha is not None:
+            wanted, weight = shot.known_alpha
             scale = 2.0 * self.cfg.outside / wanted.numel()
             gradients.add(alpha=(rendering.alpha - wanted) * weight * scale)
