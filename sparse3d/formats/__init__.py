@@ -11,6 +11,7 @@ from pathlib import Path
 from sparse3d.errors import DataError, UsageError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.folder import find_folder_format, folder_formats
+from sparse3d.formats.foreign import foreign_kind
 from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, WriteOptions, check_options
 from sparse3d.formats.ply.points import PointCloud, read_points
 from sparse3d.formats.rows import settled
@@ -111,6 +112,9 @@ def find_format(head: bytes, path: Path) -> Format:
         if not candidate.limits.has_magic and path.name.lower().endswith(candidate.suffixes):
             return candidate
     known = f"known formats: {', '.join(FORMATS.names())}"
+    foreign = foreign_kind(head)
+    if foreign is not None:
+        raise DataError(f"{path}: is {foreign.what}, not a file of splats; {foreign.advice} ({known})")
     raise DataError(f"{path}: is not a file of splats (it begins with {head[:8]!r}); {known}")
 
 

@@ -43,10 +43,10 @@ def is_archive(path: Path) -> bool:
 def unpack(archive: Path, target: Path, limits: UnpackLimits = UnpackLimits()) -> int:
     """Unpack into the folder `target` (made if it is missing) and return the number of files.
 
-    All names are checked before the first byte is written. Raises DataError for a name that is absolute, leaves the
-    target, or exists twice; for links, devices and encrypted members; for more bytes or files than the limits; for a
-    damaged archive. Permissions and owners are not taken over. A failure may leave files in `target`: give a
-    temporary folder.
+    All names are checked before the first byte is written. What macOS adds for itself (`__MACOSX/`, `._*`,
+    `.DS_Store`) is passed over. Raises DataError for a name that is absolute, leaves the target, or exists twice; for
+    links, devices and encrypted members; for more bytes or files than the limits; for a damaged archive. Permissions
+    and owners are not taken over. A failure may leave files in `target`: give a temporary folder.
     """
     try:
         if zipfile.is_zipfile(archive):
@@ -87,7 +87,7 @@ def _unpack(archive: Path, members: Iterator[_Member], target: Path, limits: Unp
         path = safe_name(member.name)
         if path is None:
             raise DataError(f"{archive}: member {member.name!r} would be written outside of the target folder")
-        if not path.parts or member.folder:
+        if not path.parts or member.folder or _is_of_macos(path):
             continue
         # Two names that differ in case are one file on macOS and Windows.
         if str(path).casefold() in seen:
@@ -103,6 +103,10 @@ def _unpack(archive: Path, members: Iterator[_Member], target: Path, limits: Unp
     for path, member in checked:
         left -= _write(archive, member, target / path, left, limits)
     return len(checked)
+
+
+def _is_of_macos(path: PurePosixPath) -> bool:
+    return path.parts[0] == "__MACOSX" or path.name.startswith("._") or path.name == ".DS_Store"
 
 
 def _write(archive: Path, member: _Member, path: Path, left: int, limits: UnpackLimits) -> int:

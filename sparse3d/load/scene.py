@@ -11,6 +11,7 @@ from pathlib import Path
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.formats import read_points
+from sparse3d.formats.foreign import foreign_kind
 from sparse3d.load.config import SceneConfig
 from sparse3d.load.parsers import PARSERS, SceneParser, Work
 from sparse3d.load.parsers.parsed_scene import ParsedScene
@@ -146,6 +147,14 @@ def find_kind(root: Path, kind: str = "auto") -> tuple[SceneParser, tuple[str, .
         return PARSERS[kind], (f"scene {root.name or root}: read as {kind}, as --kind says",)
     if not fits:
         kinds = "; ".join(f"{p.kind}: {p.what}" for p in PARSERS)
+        if root.is_file():
+            with root.open("rb") as file:
+                foreign = foreign_kind(file.read(512))
+            if foreign is not None:
+                raise DataError(
+                    f"{root}: is {foreign.what}, not a scene; {foreign.advice}. A scene is a folder "
+                    f"(known kinds: {kinds})"
+                )
         raise DataError(f"{root}: is no scene of a known kind and holds no photos (known kinds: {kinds})")
     parser, why = fits[0]
     note = f"scene {root.name or root}: read as {parser.kind}, because {why}"
