@@ -84,20 +84,20 @@ void bind_mvs(nb::module_& m) {
     aggregate_sgm(reference(grey, {1, 1, 0, 0}), volume.data(), w_far, w_near, static_cast<int>(volume.shape(2)), p1,
                   p2, reinterpret_cast<std::uint16_t*>(scratch.data()), planes.data(), clarity.data());
   });
-  m.def("patch_match",
-        [](Floats grey, std::vector<float> k, std::vector<Source> sources, const MvsCosts& costs, float w_far,
-           float w_near, int count, std::uint32_t seed, std::optional<Bytes> last, Array<std::int16_t> likely,
-           Floats planes) {
-          const auto all = views(sources);
-          const MvsRounds rounds = {count, seed, reinterpret_cast<std::uint16_t*>(likely.data()),
-                                    last ? last->data() : nullptr};
-          nb::gil_scoped_release release;
-          patch_match(reference(grey, k), all.data(), static_cast<int>(all.size()), costs, w_far, w_near, rounds,
-                      planes.data());
-        },
-        nb::arg("grey"), nb::arg("intrinsics"), nb::arg("sources"), nb::arg("costs"), nb::arg("w_far"),
-        nb::arg("w_near"), nb::arg("count"), nb::arg("seed"), nb::arg("last").none(), nb::arg("likely"),
-        nb::arg("planes"));
+  m.def(
+      "patch_match",
+      [](Floats grey, std::vector<float> k, std::vector<Source> sources, const MvsCosts& costs, float w_far,
+         float w_near, int count, std::uint32_t seed, std::optional<Bytes> last, Array<std::int16_t> likely,
+         Floats planes) {
+        const auto all = views(sources);
+        const MvsRounds rounds = {count, seed, reinterpret_cast<std::uint16_t*>(likely.data()),
+                                  last ? last->data() : nullptr};
+        nb::gil_scoped_release release;
+        patch_match(reference(grey, k), all.data(), static_cast<int>(all.size()), costs, w_far, w_near, rounds,
+                    planes.data());
+      },
+      nb::arg("grey"), nb::arg("intrinsics"), nb::arg("sources"), nb::arg("costs"), nb::arg("w_far"), nb::arg("w_near"),
+      nb::arg("count"), nb::arg("seed"), nb::arg("last").none(), nb::arg("likely"), nb::arg("planes"));
   m.def("check_depth", [](Floats grey, std::vector<float> k, std::vector<Source> sources, Floats planes, float max_px,
                           float max_relative, Bytes agreeing, Bytes hidden, Bytes passed) {
     const auto all = views(sources);

@@ -28,8 +28,8 @@ SegmentMask still_alive(SegmentFields<kFields>& state, SegmentMask alive) {
 }
 
 // Fills the masks of the pairs begin .. end - 1.
-void touch_segments(const BlendBuffers& b, const Tile& tile, std::uint32_t begin, std::uint32_t end,
-                    std::uint32_t last, SegmentMask alive) {
+void touch_segments(const BlendBuffers& b, const Tile& tile, std::uint32_t begin, std::uint32_t end, std::uint32_t last,
+                    SegmentMask alive) {
   for (std::uint32_t i = begin; i < end; ++i) {
     // Records lie at random in memory.
     __builtin_prefetch(&b.records[b.pairs[std::min(i + kPairsAhead, last - 1)].record]);
@@ -73,8 +73,7 @@ void blend_tile(const View& view, const BlendBuffers& b, int index) {
       using P = Place<decltype(walk)::value>;
       constexpr Walk kWalk = decltype(walk)::value;
       const Bundle<2> dx = P::dx(column, x);
-      walk_alphas<P>(r, offsets, dx, first, last,
-                     [&](int row, const Bundle<2>& alpha) S3D_INLINE {
+      walk_alphas<P>(r, offsets, dx, first, last, [&](int row, const Bundle<2>& alpha) S3D_INLINE {
         const Bundle<2> t = state.template load<kWalk>(column, row, kT);
         const Composited<Bundle<2>> out = composite(alpha, t);
         state.template store<kWalk>(column, row, kT, out.next_t);
