@@ -34,6 +34,8 @@ _MEASURE_PX = 480
 # From this height on, a video that does not say its colour matrix is BT.709, as players assume.
 _HD_HEIGHT = 720
 _UNSPECIFIED = 2
+# FFmpeg's numbers (SWS_CS_*) of matrices from YCbCr. PyAV before 18 does not obey that of BT.2020.
+_BT709_MATRIX, _BT601_MATRIX, _BT2020_MATRIX = 1, 5, 9
 _INDEX = "frames.json"
 
 
@@ -186,9 +188,9 @@ def _upright_rgb(frame: av.VideoFrame, shape: float, told: _Told) -> NDArray[np.
     wide = hdr.needs_conversion(transfer, primaries)
     if int(frame.colorspace) == _UNSPECIFIED:
         if wide and primaries != hdr.P3_D65:
-            matrix = "BT2020"
+            matrix = _BT2020_MATRIX
         else:
-            matrix = "ITU709" if frame.height >= _HD_HEIGHT else "ITU601"
+            matrix = _BT709_MATRIX if frame.height >= _HD_HEIGHT else _BT601_MATRIX
     told.interlaced |= bool(frame.interlaced_frame)
     if wide:
         signal = frame.reformat(format="rgb48le", src_colorspace=matrix).to_ndarray().astype(np.uint16, copy=False)

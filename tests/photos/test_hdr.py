@@ -103,7 +103,7 @@ def write_patches(
         context.color_range = 1
         for key, value in tags.items():
             setattr(context, key, value)
-        space = "BT2020" if tags["colorspace"] == 9 else "ITU709"
+        space = 9 if tags["colorspace"] == 9 else 1
         for number in range(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb48le")
             out = frame.reformat(format=stream.pix_fmt, dst_colorspace=space, dst_color_range="MPEG")
