@@ -92,9 +92,9 @@ class Coder:
     def encode(self, splats: Splats, opts: WriteOptions) -> Encoded:
         """The whole file or folder, in memory."""
         if self.folder is not None:
-            files = self.folder.parts(splats, opts)
+            files, notes = self.folder.parts_with_notes(splats, opts)
             size = sum(map(len, files.values()))
-            return Encoded(files, size, size, ())
+            return Encoded(files, size, size, notes)
         plain = io.BytesIO()
         notes = self.format.write(plain, splats, replace(opts, page=self.page))
         data = plain.getvalue()

@@ -15,13 +15,15 @@ from sparse3d.splats import Splats
 class FolderFormat(Format, Protocol):
     """A format whose scene may be a folder. folder_index: name of the file that makes a folder one of this format.
 
-    parts: the files by name, in memory. splats_of_parts: what a reader of them gets; raises DataError. write_parts:
-    into a folder, each atomically, the index last.
+    parts: the files by name, in memory; parts_with_notes: with the notes of `write`. splats_of_parts: what a reader of
+    them gets; raises DataError. write_parts: into a folder, each atomically, the index last.
     """
 
     folder_index: str
 
     def parts(self, splats: Splats, opts: WriteOptions) -> dict[str, bytes]: ...
+
+    def parts_with_notes(self, splats: Splats, opts: WriteOptions) -> tuple[dict[str, bytes], tuple[str, ...]]: ...
 
     def splats_of_parts(self, parts: Mapping[str, bytes]) -> Splats: ...
 

@@ -19,13 +19,13 @@ from sparse3d.errors import DataError
 from sparse3d.formats.checks import (
     alpha_bytes,
     check_count,
-    finite,
     logits_of_alpha,
     numpy_of,
     remaining_bytes,
     to_splats,
     unit_quats,
 )
+from sparse3d.formats.cuts import check_writable, cut_note, size_notes
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, register
 from sparse3d.formats.losses import Losses
 from sparse3d.splats import Splats
@@ -95,24 +95,23 @@ def _pack(splats: Splats) -> tuple[NDArray[np.void], tuple[str, ...]]:
     if splats.num_splats == 0:
         raise DataError("there are no splats to write")
     arrays = numpy_of(splats, 0)
+    check_writable(arrays)
     log_scales = _log_scales(arrays["log_scales"])
     alphas = alpha_bytes(arrays["logit_opacities"])
     order = _order(log_scales, alphas)
-    colour = finite(arrays["sh0"], "cannot be written: sh0") * np.float32(SH_C0) + np.float32(0.5)
+    colour = arrays["sh0"] * np.float32(SH_C0) + np.float32(0.5)
     rows = np.empty(splats.num_splats, dtype=_ROW)
-    rows["mean"] = finite(arrays["means"], "cannot be written: means")[order]
+    rows["mean"] = arrays["means"][order]
     rows["scale"] = np.exp(log_scales[order])
     rows["rgba"][:, :3] = np.rint(colour.clip(0, 1) * 255)[order]
     rows["rgba"][:, 3] = alphas[order]
-    rows["quat"] = _quat_bytes(finite(arrays["quats_wxyz"], "cannot be written: quats")[order])
-    clipped = int(((colour < -0.002) | (colour > 1.002)).any(axis=1).sum())
-    notes = (f"colours of {clipped} splats lie outside of 0..1 and were cut",) if clipped else ()
-    return rows, notes
+    rows["quat"] = _quat_bytes(arrays["quats_wxyz"][order])
+    notes = cut_note(colour, 0, 1, "colours", step=0.002)
+    return rows, (*notes, *size_notes(arrays["log_scales"], _LEAST_LOG_SCALE, _MOST_LOG_SCALE))
 
 
 def _log_scales(log_scales: NDArray[np.float32]) -> NDArray[np.float32]:
-    kept = np.nan_to_num(log_scales, nan=_LEAST_LOG_SCALE, neginf=_LEAST_LOG_SCALE)
-    return kept.clip(_LEAST_LOG_SCALE, _MOST_LOG_SCALE)
+    return log_scales.clip(_LEAST_LOG_SCALE, _MOST_LOG_SCALE)
 
 
 def _order(log_scales: NDArray[np.float32], alphas: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError
 from sparse3d.formats.axes import Signs, quat_signs, sh_signs
-from sparse3d.formats.checks import check_count, finite, numpy_of, to_splats, unit_quats
+from sparse3d.formats.checks import check_count, numpy_of, to_splats, unit_quats
+from sparse3d.formats.cuts import check_writable
 from sparse3d.formats.glb.container import glb_head
 from sparse3d.formats.glb.gltf_json import accessor_count, child, read_accessor, view_bytes
 from sparse3d.formats.glb.nodes import EXTENSION, SPZ_DRAFTS
@@ -31,7 +32,7 @@ _ARRAY_BUFFER = 34962
 # An opacity of exactly 0 or 1 has no finite logit: the float32 next to 1 stands for it.
 _OPACITY_EDGE = 2.0**-24
 _LEAST_SCALE = 1e-30
-_LOG_SCALE_RANGE = (-69.0, 80.0)
+LOG_SCALE_RANGE = (-69.0, 80.0)
 
 
 def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArray[Any]]:
@@ -41,10 +42,7 @@ def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArr
     """
     check_count(splats.num_splats, "the scene to write")
     arrays = numpy_of(splats, degree)
-    for name in ("means", "quats_wxyz", "sh0", "shN"):
-        finite(arrays[name], f"cannot be written: {name}")
-    if np.isnan(arrays["log_scales"]).any() or np.isnan(arrays["logit_opacities"]).any():
-        raise DataError("cannot be written: log_scales or logit_opacities is NaN")
+    check_writable(arrays)
     opacity = 1.0 / (1.0 + np.exp(-np.clip(arrays["logit_opacities"].astype(np.float64), -700, 700)))
     quats = unit_quats(arrays["quats_wxyz"]) * quat_signs(AXES)
     signs = sh_signs(AXES, degree).astype(np.float32)
@@ -53,7 +51,7 @@ def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArr
         colour = np.concatenate([0.5 + np.float32(SH_C0) * arrays["sh0"], opacity[:, None]], axis=1)
         out["COLOR_0"] = np.rint(np.clip(colour, 0, 1) * 255).astype(np.uint8)
     out[f"{EXTENSION}:ROTATION"] = _signed(quats[:, [1, 2, 3, 0]], bits)
-    out[f"{EXTENSION}:SCALE"] = np.exp(np.clip(arrays["log_scales"], *_LOG_SCALE_RANGE))
+    out[f"{EXTENSION}:SCALE"] = np.exp(np.clip(arrays["log_scales"], *LOG_SCALE_RANGE))
     out[f"{EXTENSION}:OPACITY"] = _unsigned(opacity[:, None], bits)
     out[harmonic_name(0, 0)] = arrays["sh0"]
     for k in range(arrays["shN"].shape[1]):

@@ -19,8 +19,15 @@ from torch import Tensor
 
 from sparse3d.errors import DataError
 from sparse3d.formats.checks import remaining_bytes
+from sparse3d.formats.cuts import size_notes
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
-from sparse3d.formats.glb.attributes import glb_of_attributes, in_gltf_axes, read_primitive, stored_attributes
+from sparse3d.formats.glb.attributes import (
+    LOG_SCALE_RANGE,
+    glb_of_attributes,
+    in_gltf_axes,
+    read_primitive,
+    stored_attributes,
+)
 from sparse3d.formats.glb.container import MAGIC, read_glb
 from sparse3d.formats.glb.nodes import EXTENSION, moved, splat_primitives
 from sparse3d.formats.losses import Losses
@@ -62,6 +69,7 @@ class Glb:
         for piece in self._glb(splats, opts):
             file.write(piece)
         notes = degree_note(self, splats, opts)
+        notes += size_notes(splats.log_scales.detach().cpu().numpy(), *LOG_SCALE_RANGE)
         if splats.antialias:
             notes += ("glTF has no field for antialiasing; it is noted in `extras`, which only sparse3d reads",)
         return notes

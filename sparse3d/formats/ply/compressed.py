@@ -29,6 +29,7 @@ from sparse3d.formats.checks import (
     to_splats,
     unit_quats,
 )
+from sparse3d.formats.cuts import check_writable, outside, size_notes
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
 from sparse3d.formats.losses import Losses
 from sparse3d.formats.ply.header import PlyHeader, read_header, read_tables
@@ -43,6 +44,9 @@ _VERTEX = ["packed_position", "packed_rotation", "packed_scale", "packed_color"]
 _SH_COUNTS = {0: 0, 9: 1, 24: 2, 45: 3}
 # Log scales are cut at these, as other writers do: one infinite scale would spoil its chunk.
 _MOST_LOG_SCALE = 20.0
+_MOST_SH = 4.0
+# Of a colour 0..1: 255 steps of this size span what no trained scene has.
+_MOST_COLOUR_STEP = 0.05
 _SQRT_2 = np.float32(np.sqrt(2))
 
 
@@ -183,11 +187,10 @@ def _pack(splats: Splats, degree: int) -> tuple[_Chunks, tuple[str, ...]]:
     if splats.num_splats == 0:
         raise DataError("there are no splats to write")
     given = numpy_of(splats, degree)
-    for name in ("means", "quats_wxyz", "sh0", "shN"):
-        finite(given[name], f"cannot be written: {name}")
+    check_writable(given)
     order = morton_order(splats.means).numpy()
     arrays = {name: values[order] for name, values in given.items() if name != "shN"}
-    log_scales = np.nan_to_num(arrays["log_scales"], nan=0.0).clip(-_MOST_LOG_SCALE, _MOST_LOG_SCALE)
+    log_scales = arrays["log_scales"].clip(-_MOST_LOG_SCALE, _MOST_LOG_SCALE)
     rgb = arrays["sh0"] * np.float32(SH_C0) + np.float32(0.5)
     position_bounds, position = _normalised(arrays["means"])
     scale_bounds, scale = _normalised(log_scales)
@@ -198,14 +201,29 @@ def _pack(splats: Splats, degree: int) -> tuple[_Chunks, tuple[str, ...]]:
         [_packed(position), _packed_quats(arrays["quats_wxyz"]), _packed(scale),
          (red << 24) | (green << 16) | (blue << 8) | alphas], axis=1,
     )  # fmt: skip
-    sh, outside = np.empty((len(order), 3 * given["shN"].shape[1]), dtype=np.uint8), 0
+    sh, beyond = np.empty((len(order), 3 * given["shN"].shape[1]), dtype=np.uint8), 0
     for rows in in_blocks(len(order)):
         shN = given["shN"][order[rows]].transpose(0, 2, 1).reshape(rows.stop - rows.start, -1)
-        outside += int((np.abs(shN) > 4).any(axis=1).sum())
+        beyond += outside(shN, -_MOST_SH, _MOST_SH)
         sh[rows] = np.floor((shN / 8 + np.float32(0.5)) * 256).clip(0, 255)
-    notes = (f"harmonics of {outside} splats lie outside of -4..4 and were cut",) if outside else ()
+    notes = (f"harmonics of {beyond} splats lie outside of -4..4 and were cut",) if beyond else ()
+    notes += size_notes(given["log_scales"], -_MOST_LOG_SCALE, _MOST_LOG_SCALE) + _colour_note(
+        colour_bounds, len(order)
+    )
     bounds = np.concatenate([position_bounds, scale_bounds, colour_bounds], axis=1)
     return _Chunks(bounds, vertices, sh, True, splats.antialias), notes
+
+
+def _colour_note(bounds: NDArray[np.float32], count: int) -> tuple[str, ...]:
+    """A sentence on splats whose colours are rounded to coarse steps, for their chunk holds one far beyond 0..1."""
+    coarse = (bounds[:, 3:] - bounds[:, :3]).max(axis=1) > 255 * _MOST_COLOUR_STEP
+    rounded = int(coarse.repeat(_CHUNK)[:count].sum())
+    if not rounded:
+        return ()
+    return (
+        f"colours of {rounded} splats are rounded to steps of more than {_MOST_COLOUR_STEP:g} of white, for one colour "
+        "among each 256 of them lies far outside of 0..1",
+    )
 
 
 def _normalised(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

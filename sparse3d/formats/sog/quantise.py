@@ -18,7 +18,7 @@ from sparse3d.splats import Splats, num_sh_rest
 
 MAX_PALETTE = 65536
 # Log scales outside (a splat of 1e-13 or 1e13 units) are of no picture; infinities of flat splats end here.
-_LOG_SCALE_RANGE = (-30.0, 30.0)
+LOG_SCALE_RANGE = (-30.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def sog_from_splats(splats: Splats, settings: SogSettings) -> SogData:
     logs = np.sign(means) * np.log1p(np.abs(means))
     mins, maxs = short(logs.min(axis=0), 9), short(logs.max(axis=0), 9)
     scales, scale_codebook = _indices(
-        splats.log_scales.clamp(*_LOG_SCALE_RANGE), settings.scale_entries, _weights(splats)
+        splats.log_scales.clamp(*LOG_SCALE_RANGE), settings.scale_entries, _weights(splats)
     )
     colour, colour_codebook = _indices(splats.sh0[:, 0], settings.colour_entries, _weights(splats))
     opacity = _levels(torch.sigmoid(splats.logit_opacities.double()).numpy(), settings.alpha_bits)
@@ -91,7 +91,7 @@ def check_splats(splats: Splats) -> None:
 
 def _weights(splats: Splats) -> Tensor:
     """[N] how much a splat's error shows: its opacity times its middle radius (a stand-in for pixels covered)."""
-    radius = splats.log_scales.clamp(*_LOG_SCALE_RANGE).median(dim=1).values.exp()
+    radius = splats.log_scales.clamp(*LOG_SCALE_RANGE).median(dim=1).values.exp()
     return splats.opacities * (radius / radius.mean()).clamp(0.05, 20.0) + 1e-3
 
 

@@ -21,6 +21,8 @@ from sparse3d.splats import Splats
 Bytes = NDArray[np.uint8]
 # Colour is stored as 0.15 sh0 + 0.5: about twice the visible range.
 COLOUR_SCALE = 0.15
+# What the bytes 0 and 255 stand for: log scales, base colours (sh0), harmonics.
+RANGES = ((-10.0, 5.9375), (-0.5 / COLOUR_SCALE, 0.5 / COLOUR_SCALE), (-1.0, 127 / 128))
 _SQRT_HALF = np.float32(np.sqrt(0.5))
 # Columns of wxyz for SPZ's component i of x, y, z, w.
 _XYZW = np.array([1, 2, 3, 0])

@@ -8,6 +8,7 @@ sh0), rotations and opacities; harmonics end at -1 and 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -18,7 +19,8 @@ from torch import Tensor
 from sparse3d.compress.axes import with_axes_near
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
-from sparse3d.formats.checks import finite, in_blocks, numpy_of, remaining_bytes
+from sparse3d.formats.checks import in_blocks, numpy_of, remaining_bytes
+from sparse3d.formats.cuts import check_writable, cut_note, size_notes
 from sparse3d.formats.format import (
     Knob,
     Limits,
@@ -93,8 +95,7 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
         raise DataError("there are no splats to write")
     degree = kept_degree(chosen, splats, opts)
     given = numpy_of(with_axes_near(splats), degree)
-    for name in ("means", "quats_wxyz", "sh0", "shN"):
-        finite(given[name], f"cannot be written: {name}")
+    check_writable(given)
     order = morton_order(splats.means).numpy()
     arrays = {name: values[order] for name, values in given.items() if name != "shN"}
     asked = knob_value(chosen, opts, "position_bits")
@@ -118,7 +119,18 @@ def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
     notes = []
     if outside:
         notes.append(f"{outside} splats lie outside of what 24 bits hold and were moved to its edge")
-    return _Made(packed, tuple(notes))
+    return _Made(packed, (*notes, *_cuts(given, keep)))
+
+
+def _cuts(given: Mapping[str, NDArray[np.float32]], keep: Mapping[str, int]) -> tuple[str, ...]:
+    """Sentences on what lies beyond the ends of SPZ's bytes by more than one step."""
+    scale_step, colour_step = (2 ** (8 - keep[name]) for name in ("scale", "colour"))
+    sizes, colours, harmonics = bits.RANGES
+    return (
+        *size_notes(given["log_scales"], *sizes, step=scale_step / 16, flat_kept=False),
+        *cut_note(given["sh0"], *colours, "base colours", step=colour_step / (255 * bits.COLOUR_SCALE)),
+        *cut_note(given["shN"], *harmonics, "harmonics", step=1 / 128),
+    )
 
 
 def _sh_bytes(
