@@ -12,7 +12,7 @@ from sparse3d.errors import DataError, UsageError
 from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.folder import find_folder_format, folder_formats
 from sparse3d.formats.foreign import foreign_kind
-from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, WriteOptions, check_options
+from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, NotingFormat, WriteOptions, check_options
 from sparse3d.formats.ply.points import PointCloud, read_points
 from sparse3d.formats.rows import settled
 from sparse3d.splats import Splats
@@ -57,8 +57,9 @@ def read(path: Path, *, drop_invalid: bool = False) -> Splats:
 def read_with_notes(path: Path, *, drop_invalid: bool = False) -> tuple[Splats, tuple[str, ...]]:
     """Splats of a file of any registered format, or of a folder with an index (SOG: meta.json, by either name).
 
-    The notes are one sentence for each kind of row that was left out. drop_invalid: leave rows out that hold NaN or
-    infinities (`rows.settled` says which). Raises DataError with the path for whatever is wrong with it.
+    The notes are one sentence for each kind of row that was left out, and for each thing guessed or passed over.
+    drop_invalid: leave rows out that hold NaN or infinities (`rows.settled` says which). Raises DataError with the path
+    for whatever is wrong with it.
     """
     path = Path(path)
     try:
@@ -70,8 +71,10 @@ def read_with_notes(path: Path, *, drop_invalid: bool = False) -> tuple[Splats, 
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
             file.seek(0)
-            rows = find_format(head, path).read(file)
-        return settled(rows, drop_invalid=drop_invalid)
+            chosen = find_format(head, path)
+            rows, notes = chosen.read_with_notes(file) if isinstance(chosen, NotingFormat) else (chosen.read(file), ())
+        splats, left_out = settled(rows, drop_invalid=drop_invalid)
+        return splats, (*notes, *left_out)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except OSError as error:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -98,6 +98,13 @@ class Format(Protocol):
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats: ...
 
     def file_order(self, splats: Splats) -> Tensor: ...
+
+
+@runtime_checkable
+class NotingFormat(Format, Protocol):
+    """A format whose reader has something to say about a file: one sentence for each thing guessed or passed over."""
+
+    def read_with_notes(self, file: BinaryIO) -> tuple[Splats, tuple[str, ...]]: ...
 
 
 FORMATS: Registry[Format] = Registry("splat format")

@@ -304,4 +304,4 @@ def _chosen_points(found: Points | None, cfg: SceneConfig) -> tuple[Points | Non
         return found, ()
     cloud = read_points(cfg.points)
     points = Points(cloud.xyz, cloud.rgb)
-    return points, (f"{len(points)} initial points from {cfg.points}",)
+    return points, (f"{len(points)} initial points from {cfg.points}", *cloud.notes)

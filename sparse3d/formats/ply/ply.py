@@ -26,6 +26,8 @@ from sparse3d.errors import DataError
 from sparse3d.formats.checks import in_blocks
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
 from sparse3d.formats.losses import Losses
+from sparse3d.formats.ply.colours import unit_colours
+from sparse3d.formats.ply.extras import extras_note, is_anchors
 from sparse3d.formats.ply.header import PlyHeader, read_header, read_vertices
 from sparse3d.formats.ply.names import FILTER, own_names, with_filter
 from sparse3d.splats import Splats, num_sh_rest
@@ -52,6 +54,10 @@ class Ply:
         return head.startswith((b"ply\n", b"ply\r\n")) and b"\nelement chunk " not in head
 
     def read(self, file: BinaryIO) -> Splats:
+        return self.read_with_notes(file)[0]
+
+    def read_with_notes(self, file: BinaryIO) -> tuple[Splats, tuple[str, ...]]:
+        """The splats, and sentences on properties that were guessed or passed over."""
         header = read_header(file)
         return splats_from_vertices(header, read_vertices(_checked(file, header), header))
 
@@ -84,19 +90,30 @@ def _checked(file: BinaryIO, header: PlyHeader) -> BinaryIO:
         raise DataError("PLY has packed vertices but no element 'chunk', which their bounds are in")
     wanted = ["x", "y", "z", "opacity", "scale_0", "scale_1", "rot_0", "rot_1", "rot_2", "rot_3"]
     missing = [name for name in wanted if name not in names]
+    if is_anchors(tuple(names)):
+        raise DataError(
+            "this PLY holds the anchors of Scaffold-GS, of which a network makes splats; export splats with the "
+            "program that trained it"
+        )
+    faces = header.element("face")
+    if vertex and missing and faces and faces.count:
+        raise DataError(
+            f"this PLY is a mesh ({vertex.count} vertices, {faces.count} faces), not splats; give splats, or photos to "
+            "train (`--points` takes the vertices as starting points)"
+        )
     if vertex and {"x", "y", "z"} <= names and len(missing) == len(wanted) - 3:
         raise DataError(
             f"this PLY holds {vertex.count} points, not splats (no opacity, scale and rot); "
             "as starting points give it to `sparse3d train --points`"
         )
     if vertex and missing:
-        raise DataError(f"PLY of splats lacks the vertex properties {', '.join(missing)}")
+        raise DataError(f"PLY of splats lacks the vertex properties {', '.join(missing)}; export the scene again")
     return file
 
 
-def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> Splats:
-    """Structured vertices -> Splats, odd rows and all (`formats.rows` judges them). Raises DataError for a wrong number
-    of f_rest."""
+def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> tuple[Splats, tuple[str, ...]]:
+    """Structured vertices -> Splats, odd rows and all (`formats.rows` judges them), and notes. Raises DataError for a
+    wrong number of f_rest."""
     if len(vertices) == 0:
         raise DataError("PLY holds 0 splats")
     names = own_names(vertices.dtype.names or ())
@@ -109,20 +126,23 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> Splat
         )
     k = len(rest) // 3
     shN = _columns(vertices, rest).reshape(len(vertices), 3, k).transpose(0, 2, 1)
-    log_scales, logits = _log_scales(vertices), _columns(vertices, ["opacity"])[:, 0]
+    log_scales, flat = _log_scales(vertices)
+    sh0, guessed = _base_colour(vertices)
+    logits = _columns(vertices, ["opacity"])[:, 0]
     if FILTER in names:
         deviations = _columns(vertices, [FILTER])[:, 0]
         log_scales, logits = with_filter(log_scales, logits, deviations)
-    return Splats(
+    splats = Splats(
         means=_tensor(_columns(vertices, ["x", "y", "z"])),
         quats_wxyz=_tensor(_columns(vertices, [f"rot_{i}" for i in range(4)])),
         # A scale of exactly 0 or an opacity of exactly 0 or 1 is infinite as stored; kernels take it as it is.
         log_scales=_tensor(log_scales),
         logit_opacities=_tensor(logits),
-        sh0=_tensor(_base_colour(vertices)[:, None, :]),
+        sh0=_tensor(sh0[:, None, :]),
         shN=_tensor(shN),
         antialias=is_antialiased(header.comments),
     )
+    return splats, (*flat, *guessed, *extras_note(names))
 
 
 def is_antialiased(comments: tuple[str, ...]) -> bool:
@@ -137,23 +157,22 @@ def is_antialiased(comments: tuple[str, ...]) -> bool:
     return said[-1] if said else False
 
 
-def _log_scales(vertices: NDArray[np.void]) -> NDArray[np.float32]:
+def _log_scales(vertices: NDArray[np.void]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     if "scale_2" in (vertices.dtype.names or ()):
-        return _columns(vertices, ["scale_0", "scale_1", "scale_2"])
+        return _columns(vertices, ["scale_0", "scale_1", "scale_2"]), ()
     flat = _columns(vertices, ["scale_0", "scale_1"])
-    return np.concatenate([flat, flat.min(axis=1, keepdims=True) + np.float32(_FLAT)], axis=1)
+    note = "the splats have two scales (2DGS): each became a disc, a ten-thousandth of its smaller radius thick"
+    return np.concatenate([flat, flat.min(axis=1, keepdims=True) + np.float32(_FLAT)], axis=1), (note,)
 
 
-def _base_colour(vertices: NDArray[np.void]) -> NDArray[np.float32]:
+def _base_colour(vertices: NDArray[np.void]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     names = vertices.dtype.names or ()
     if all(f"f_dc_{i}" in names for i in range(3)):
-        return _columns(vertices, [f"f_dc_{i}" for i in range(3)])
+        return _columns(vertices, [f"f_dc_{i}" for i in range(3)]), ()
     if all(name in names for name in ("red", "green", "blue")):
-        rgb = _columns(vertices, ["red", "green", "blue"])
-        if vertices.dtype["red"].kind in "iu":
-            rgb /= np.float32(np.iinfo(vertices.dtype["red"]).max)
-        return ((rgb - 0.5) / SH_C0).astype(np.float32)
-    raise DataError("PLY of splats has no colour: neither f_dc_0..2 nor red green blue")
+        rgb, guessed = unit_colours(vertices, ("red", "green", "blue"))
+        return ((rgb - 0.5) / SH_C0).astype(np.float32), guessed
+    raise DataError("PLY of splats has no colour, neither f_dc_0..2 nor red green blue; export the scene again")
 
 
 def _columns(vertices: NDArray[np.void], names: list[str]) -> NDArray[np.float32]:

@@ -49,6 +49,7 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         if ply_path.is_file():
             cloud = read_points(ply_path)
             points = Points(cloud.xyz, cloud.rgb)
+            notes += cloud.notes
         else:
             notes += (f"{path.name} names points in {ply}, which does not exist",)
     return ParsedScene("transforms", path.parent, photos, points, points_from_all_photos=True, notes=notes)
