@@ -18,6 +18,8 @@ from sparse3d.splats import Splats
 MAX_SPLATS = 1 << 25
 # A byte of alpha 0 or 255 stands for opacities within a quarter of a step of 0 or 1, so that logits stay finite.
 _ALPHA_EDGE = 0.25
+# Squared lengths of quaternions between which float32 knows them well.
+_SHORT, _LONG = 1e-30, 1e30
 _BLOCK = 1 << 15
 
 
@@ -79,9 +81,17 @@ def in_blocks(count: int) -> Iterator[slice]:
 
 def unit_quats(quats_wxyz: NDArray[np.float32], *, keep_zero: bool = False) -> NDArray[np.float32]:
     """Quaternions [N,4] of length 1; a zero one becomes no rotation, or stays (readers: such a row is no splat)."""
-    length = np.sqrt(np.einsum("ij,ij->i", quats_wxyz, quats_wxyz))[:, None]
-    none = ~(length > 0)
-    out = quats_wxyz / np.where(none, 1, length)
+    with np.errstate(over="ignore", under="ignore"):
+        square = np.einsum("ij,ij->i", quats_wxyz, quats_wxyz)[:, None]
+    none = ~(square > 0)
+    out = quats_wxyz / np.sqrt(np.where(none, 1, square))
+    # Squares of very long and very short ones leave the range of float32.
+    odd = ~((square[:, 0] > _SHORT) & (square[:, 0] < _LONG))
+    if odd.any():
+        exact = quats_wxyz[odd].astype(np.float64)
+        length = np.linalg.norm(exact, axis=1, keepdims=True)
+        none[odd] = ~(length > 0)
+        out[odd] = exact / np.where(none[odd], 1, length)
     if keep_zero:
         return out.astype(np.float32, copy=False)
     return np.where(none, np.array([1, 0, 0, 0], np.float32), out).astype(np.float32, copy=False)

@@ -8,12 +8,16 @@ negative) and that of a scale of zero (flat).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from sparse3d.errors import DataError
 from sparse3d.splats import Splats
 
+# Squared lengths of quaternions between which every kernel takes them as they are.
+_SHORT, _LONG = 1e-12, 1e12
 _NAMES = {
     "means": "x y z", "quats_wxyz": "rot", "log_scales": "scale", "logit_opacities": "opacity", "sh0": "f_dc",
     "shN": "f_rest",
@@ -33,7 +37,7 @@ def settled(splats: Splats, *, drop_invalid: bool = False) -> tuple[Splats, tupl
         name: rows for name, rows in ((name, _bad_rows(name, values)) for name, values in splats.named()) if len(rows)
     }
     if not bad:
-        return splats, tuple(notes)
+        return _with_usual_rotations(splats), tuple(notes)
     rows = torch.zeros(splats.num_splats, dtype=torch.bool)
     for found in bad.values():
         rows[found] = True
@@ -43,7 +47,19 @@ def settled(splats: Splats, *, drop_invalid: bool = False) -> tuple[Splats, tupl
             f"{int(rows.sum())} of {splats.num_splats} splats hold NaN or infinite values ({where}), the first is "
             f"splat {int(rows.int().argmax())}; add --drop-invalid to go on without them"
         )
-    return _without(splats, rows, f"hold NaN or infinite values ({where})", notes), tuple(notes)
+    splats = _without(splats, rows, f"hold NaN or infinite values ({where})", notes)
+    return _with_usual_rotations(splats), tuple(notes)
+
+
+def _with_usual_rotations(splats: Splats) -> Splats:
+    """The splats with quaternions of length 1 where the squared length would leave float32 in a kernel."""
+    square = splats.quats_wxyz.square().sum(dim=1)
+    if _SHORT < float(square.min()) <= float(square.max()) < _LONG:
+        return splats
+    odd = ~((square > _SHORT) & (square < _LONG))
+    quats = splats.quats_wxyz.clone()
+    quats[odd] = torch.nn.functional.normalize(quats[odd].double(), dim=1, eps=1e-300).float()
+    return replace(splats, quats_wxyz=quats)
 
 
 def _without(splats: Splats, rows: Tensor, what: str, notes: list[str]) -> Splats:
