@@ -76,9 +76,9 @@ def read_with_notes(path: Path, *, drop_invalid: bool = False) -> tuple[Splats, 
         splats, left_out = settled(rows, drop_invalid=drop_invalid)
         return splats, (*notes, *left_out)
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
+        raise DataError(f"{path}: there is no such file; check the path") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror}; check that you may read it") from error
     except DataError as error:
         if str(error).startswith(f"{path}: "):
             raise
@@ -106,7 +106,7 @@ def write(path: Path, splats: Splats, opts: WriteOptions | None = None) -> tuple
 def find_format(head: bytes, path: Path) -> Format:
     """The format whose `sniff` knows `head`. Raises DataError that says what the bytes look like."""
     if not head:
-        raise DataError(f"{path}: is empty (0 bytes)")
+        raise DataError(f"{path}: is empty (0 bytes); copy or download it again")
     for candidate in FORMATS:
         if candidate.sniff(head):
             return candidate
@@ -118,7 +118,10 @@ def find_format(head: bytes, path: Path) -> Format:
     foreign = foreign_kind(head)
     if foreign is not None:
         raise DataError(f"{path}: is {foreign.what}, not a file of splats; {foreign.advice} ({known})")
-    raise DataError(f"{path}: is not a file of splats (it begins with {head[:8]!r}); {known}")
+    raise DataError(
+        f"{path}: is not a file of splats (it begins with {head[:8]!r}); give one of a known kind, or photos to train "
+        f"({known})"
+    )
 
 
 def format_for_suffix(path: Path) -> Format:
@@ -126,9 +129,10 @@ def format_for_suffix(path: Path) -> Format:
     name = Path(path).name.lower()
     matches = [(len(s), fmt) for fmt in FORMATS for s in fmt.suffixes if name.endswith(s)]
     if not matches:
-        raise UsageError(f"{path}: no splat format has this suffix; known: {', '.join(_suffixes())}")
+        raise UsageError(f"{path}: no splat format has this suffix; choose one of {', '.join(_suffixes(written=True))}")
     return max(matches, key=lambda match: match[0])[1]
 
 
-def _suffixes() -> list[str]:
-    return [suffix for fmt in FORMATS for suffix in fmt.suffixes]
+def _suffixes(*, written: bool = False) -> list[str]:
+    """Of all formats, or of those that are written."""
+    return [suffix for fmt in FORMATS for suffix in fmt.suffixes if fmt.limits.writable or not written]

@@ -55,7 +55,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
                 "whole. Free some space and try again."
             ) from error
         if error.errno in _PLACE:
-            raise DataError(f"{path} could not be written: {error.strerror}. Choose another place.") from error
+            raise DataError(f"{path} could not be written: {error.strerror}; choose another place.") from error
         raise
     finally:
         if temporary is not None:

@@ -31,16 +31,26 @@ def finite(values: NDArray[Any], what: str) -> NDArray[Any]:
             return values
     bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if bad.any():
-        raise DataError(f"{what} is NaN or infinite in {int(bad.sum())} splats, the first is splat {int(bad.argmax())}")
+        raise DataError(
+            f"{what} is NaN or infinite in {int(bad.sum())} splats, the first is splat {int(bad.argmax())}; remove "
+            "them "
+            "first (--drop-invalid leaves them out of a file that is read)"
+        )
     return values
+
+
+def damaged(what: str) -> DataError:
+    """The error for bytes that contradict each other, whatever program wrote them. what: the sentence that says "
+    "where."""
+    return DataError(f"{what}; copy or download the file again, or export it anew")
 
 
 def check_count(count: int, what: str) -> None:
     """Raises DataError for no splats and for more than MAX_SPLATS."""
     if count == 0:
-        raise DataError(f"{what} holds 0 splats")
+        raise DataError(f"{what} holds 0 splats; export the scene again")
     if count > MAX_SPLATS:
-        raise DataError(f"{what} says {count} splats; at most {MAX_SPLATS} are read")
+        raise DataError(f"{what} says {count} splats; at most {MAX_SPLATS} are read; cut the scene into parts")
 
 
 def remaining_bytes(file: BinaryIO) -> int:

@@ -120,14 +120,16 @@ def check_options(chosen: Format, opts: WriteOptions) -> None:
     """Raise UsageError, naming what is known, for options that `chosen` cannot obey."""
     if not chosen.limits.writable:
         others = ", ".join(fmt.name for fmt in FORMATS if fmt.limits.writable)
-        raise UsageError(f"{chosen.name} files are read but not written; formats that can be written: {others}")
+        raise UsageError(f"{chosen.name} files are read but not written; choose one of {others}")
     if opts.effort not in ("default", "high"):
         raise UsageError(f"effort is {opts.effort!r}, expected 'default' or 'high'")
     if opts.sh_degree is not None and not 0 <= opts.sh_degree <= 4:
         raise UsageError(f"sh_degree is {opts.sh_degree}, expected 0 to 4")
     if opts.version is not None and opts.version not in chosen.versions:
         known = f"it has versions {', '.join(map(str, chosen.versions))}" if chosen.versions else "it has no versions"
-        raise UsageError(f"{chosen.name} cannot be written as version {opts.version}: {known}")
+        raise UsageError(
+            f"{chosen.name} cannot be written as version {opts.version}: {known}; leave it away, or choose another"
+        )
     by_name = {knob.name: knob for knob in chosen.knobs}
     for name, value in opts.knobs.items():
         if name not in by_name:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sparse3d.conventions import SH_C0
 from sparse3d.errors import DataError, UsageError
-from sparse3d.formats.checks import check_count, logits_of_alpha, remaining_bytes, to_splats, unit_quats
+from sparse3d.formats.checks import check_count, damaged, logits_of_alpha, remaining_bytes, to_splats, unit_quats
 from sparse3d.formats.format import Knob, Limits, WriteOptions, register
 from sparse3d.formats.losses import Losses
 from sparse3d.splats import Splats
@@ -97,33 +97,33 @@ class Ksplat:
         return to_splats(*(np.concatenate(columns) for columns in zip(*parts)))
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
-        raise UsageError("ksplat files are read but not written")
+        raise UsageError("ksplat files are read but not written; choose PLY, SPZ, SOG, glTF or .splat")
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
-        raise UsageError("ksplat files are read but not written")
+        raise UsageError("ksplat files are read but not written; choose PLY, SPZ, SOG, glTF or .splat")
 
     def file_order(self, splats: Splats) -> Tensor:
-        raise UsageError("ksplat files are read but not written")
+        raise UsageError("ksplat files are read but not written; choose PLY, SPZ, SOG, glTF or .splat")
 
 
 def _read_header(data: bytes) -> _Header:
     if len(data) < _HEADER:
-        raise DataError(f"ksplat is cut off: {len(data)} bytes where the header has {_HEADER}")
+        raise damaged(f"ksplat is cut off: {len(data)} bytes where the header has {_HEADER}")
     if data[0] != 0 or data[1] < 1:
-        raise DataError(f"ksplat, byte 0: version {data[0]}.{data[1]}; expected 0.1")
+        raise DataError(f"ksplat, byte 0: version {data[0]}.{data[1]}; expected 0.1; export it again, or as PLY")
     sections, _, _, count = struct.unpack_from("<4I", data, 4)
     level = struct.unpack_from("<H", data, 20)[0]
     if level > 2:
-        raise DataError(f"ksplat, byte 20: compression level {level}; expected 0, 1 or 2")
+        raise damaged(f"ksplat, byte 20: compression level {level}; expected 0, 1 or 2")
     check_count(count, "ksplat, byte 16:")
     if _HEADER + _SECTION * sections > len(data):
-        raise DataError(
+        raise damaged(
             f"ksplat is cut off: headers of {sections} sections end at byte {_HEADER + _SECTION * sections}, "
             f"the file at {len(data)}"
         )
     low, high = (value or end for value, end in zip(struct.unpack_from("<2f", data, 36), (-_SH_RANGE, _SH_RANGE)))
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise DataError("ksplat, byte 36: bounds of the harmonics are not finite")
+        raise damaged("ksplat, byte 36: bounds of the harmonics are not finite")
     return _Header(level, sections, count, low, high)
 
 
@@ -148,13 +148,15 @@ def _read_sections(data: bytes, header: _Header) -> list[_Section]:
         degree = struct.unpack_from("<H", data, start + 40)[0]
         where = f"ksplat, section {i} (byte {start})"
         if degree > 3:
-            raise DataError(f"{where}: spherical harmonics of degree {degree}; at most 3 are known")
+            raise DataError(
+                f"{where}: spherical harmonics of degree {degree}; at most 3 are known; export it again, or as PLY"
+            )
         section = _Section(at, used, rows, bucket_splats, buckets, bucket_bytes, block_size, scale_range, full,
                            partial, degree, _row(header.level, degree))  # fmt: skip
         if used > rows:
-            raise DataError(f"{where}: {used} splats where there is room for {rows}")
+            raise damaged(f"{where}: {used} splats where there is room for {rows}")
         if section.end > len(data):
-            raise DataError(f"{where} is cut off: it ends at byte {section.end}, the file at {len(data)}")
+            raise damaged(f"{where} is cut off: it ends at byte {section.end}, the file at {len(data)}")
         if header.level and used:
             _check_buckets(section, where)
         at = section.end
@@ -162,17 +164,17 @@ def _read_sections(data: bytes, header: _Header) -> list[_Section]:
             out.append(section)
     found = sum(section.num_splats for section in out)
     if found != header.num_splats:
-        raise DataError(f"ksplat, byte 16: {header.num_splats} splats, but its sections hold {found}")
+        raise damaged(f"ksplat, byte 16: {header.num_splats} splats, but its sections hold {found}")
     if at != len(data):
-        raise DataError(f"ksplat has {len(data) - at} bytes after its last section, which ends at byte {at}")
+        raise damaged(f"ksplat has {len(data) - at} bytes after its last section, which ends at byte {at}")
     return out
 
 
 def _check_buckets(section: _Section, where: str) -> None:
     if section.bucket_bytes != 12 or not section.bucket_splats or not np.isfinite(section.block_size):
-        raise DataError(f"{where}: buckets of {section.bucket_splats} splats and {section.bucket_bytes} bytes")
+        raise damaged(f"{where}: buckets of {section.bucket_splats} splats and {section.bucket_bytes} bytes")
     if section.full_buckets + section.partial_buckets > section.num_buckets:
-        raise DataError(
+        raise damaged(
             f"{where}: {section.full_buckets} full and {section.partial_buckets} partly filled buckets of "
             f"{section.num_buckets}"
         )
@@ -188,7 +190,7 @@ def _read_section(data: bytes, header: _Header, section: _Section, degree: int) 
         means = offset * step + _centres(data, section)
     scales = rows["scale"].astype(np.float32)
     if (scales < 0).any():
-        raise DataError(f"ksplat: a scale is negative in splat {int((scales < 0).any(axis=1).argmax())}")
+        raise damaged(f"ksplat: a scale is negative in splat {int((scales < 0).any(axis=1).argmax())}")
     with np.errstate(divide="ignore"):
         log_scales = np.maximum(np.log(scales), np.float32(_LEAST_LOG_SCALE))
     sh0: NDArray[Any] = (rows["rgba"][:, :3].astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(SH_C0)
@@ -204,7 +206,7 @@ def _centres(data: bytes, section: _Section) -> NDArray[np.float32]:
     sizes = np.frombuffer(data, "<u4", section.partial_buckets, section.at).astype(np.int64)
     in_full = section.full_buckets * section.bucket_splats
     if in_full + int(sizes.sum()) < section.num_splats or (sizes > section.bucket_splats).any():
-        raise DataError(
+        raise damaged(
             f"ksplat, byte {section.at}: buckets hold {in_full + int(sizes.sum())} splats, there are "
             f"{section.num_splats}"
         )

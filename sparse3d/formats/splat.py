@@ -19,6 +19,7 @@ from sparse3d.errors import DataError
 from sparse3d.formats.checks import (
     alpha_bytes,
     check_count,
+    damaged,
     logits_of_alpha,
     numpy_of,
     remaining_bytes,
@@ -56,7 +57,7 @@ class SplatFile:
     def read(self, file: BinaryIO) -> Splats:
         size = remaining_bytes(file)
         if size % _ROW.itemsize:
-            raise DataError(
+            raise damaged(
                 f".splat of {size} bytes is cut off or not one: splats have 32 bytes, {size % 32} are left over "
                 f"from byte {size - size % 32} on"
             )
@@ -81,7 +82,10 @@ def _unpack(rows: NDArray[np.void]) -> Splats:
     scales = rows["scale"]
     if (scales < 0).any():
         first = int((scales < 0).any(axis=1).argmax())
-        raise DataError(f".splat: splat {first}, byte {32 * first + 12}: a scale is negative: {scales[first].tolist()}")
+        raise DataError(
+            f".splat: splat {first}, byte {32 * first + 12}: a scale is negative: {scales[first].tolist()}; export it "
+            "again"
+        )
     with np.errstate(divide="ignore"):
         log_scales = np.maximum(np.log(scales), np.float32(_LEAST_LOG_SCALE))
     sh0 = (rows["rgba"][:, :3].astype(np.float32) / 255 - np.float32(0.5)) / np.float32(SH_C0)
@@ -93,7 +97,7 @@ def _unpack(rows: NDArray[np.void]) -> Splats:
 
 def _pack(splats: Splats) -> tuple[NDArray[np.void], tuple[str, ...]]:
     if splats.num_splats == 0:
-        raise DataError("there are no splats to write")
+        raise DataError("there are no splats to write; give a scene that has some")
     arrays = numpy_of(splats, 0)
     check_writable(arrays)
     log_scales = _log_scales(arrays["log_scales"])

@@ -59,6 +59,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             # Copies: a view of the mapped file would keep it open, and changes in place would be private pages.
             return {name: file.get_tensor(name).clone() for name in file.keys()}, record  # noqa: SIM118
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
+        raise DataError(f"{path}: there is no such file; check the path") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise DataError(f"{path}: not a file of tensors of this program, or damaged: {error}") from None
+        raise DataError(
+            f"{path}: not a file of tensors of this program, or damaged ({error}); give one that sparse3d wrote, or "
+            "copy it again"
+        ) from None

@@ -55,7 +55,9 @@ def unpack(archive: Path, target: Path, limits: UnpackLimits = UnpackLimits()) -
         with tarfile.open(archive) as tarred:
             return _unpack(archive, _tar_members(tarred, limits), target, limits)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
-        raise DataError(f"{archive}: damaged archive: {error or type(error).__name__}") from None
+        raise DataError(
+            f"{archive}: damaged archive ({error or type(error).__name__}); copy or download it again"
+        ) from None
 
 
 def _zip_members(zipped: zipfile.ZipFile) -> Iterator[_Member]:
@@ -83,21 +85,29 @@ def _unpack(archive: Path, members: Iterator[_Member], target: Path, limits: Unp
     seen: set[str] = set()
     for member in members:
         if member.refused:
-            raise DataError(f"{archive}: member {member.name!r} is {member.refused}; only plain files are unpacked")
+            raise DataError(
+                f"{archive}: member {member.name!r} is {member.refused}; only plain files are unpacked; make the "
+                "archive again without it"
+            )
         path = safe_name(member.name)
         if path is None:
-            raise DataError(f"{archive}: member {member.name!r} would be written outside of the target folder")
+            raise DataError(
+                f"{archive}: member {member.name!r} would be written outside of the target folder; make the archive "
+                "again from inside the folder"
+            )
         if not path.parts or member.folder or _is_of_macos(path):
             continue
         # Two names that differ in case are one file on macOS and Windows.
         if str(path).casefold() in seen:
-            raise DataError(f"{archive}: member {member.name!r} is there twice")
+            raise DataError(f"{archive}: member {member.name!r} is there twice; make the archive again")
         seen.add(str(path).casefold())
         checked.append((path, member))
         if len(checked) > limits.max_files:
-            raise DataError(f"{archive}: holds more than {limits.max_files} files")
+            raise DataError(
+                f"{archive}: holds more than {limits.max_files} files; unpack it yourself, and give the folder"
+            )
     if not checked:
-        raise DataError(f"{archive}: holds no files")
+        raise DataError(f"{archive}: holds no files; make it again from those that should be in it")
     target.mkdir(parents=True, exist_ok=True)
     left = limits.max_bytes
     for path, member in checked:
@@ -118,10 +128,15 @@ def _write(archive: Path, member: _Member, path: Path, left: int, limits: Unpack
             while block := source.read(_BLOCK_BYTES):
                 done += len(block)
                 if done > left:
-                    raise DataError(f"{archive}: unpacks to more than the limit of {limits.max_bytes} bytes")
+                    raise DataError(
+                        f"{archive}: unpacks to more than the limit of {limits.max_bytes} bytes; unpack it yourself, "
+                        "and give the folder"
+                    )
                 out.write(block)
     except (FileExistsError, NotADirectoryError):
-        raise DataError(f"{archive}: member {member.name!r} stands where another member is") from None
+        raise DataError(
+            f"{archive}: member {member.name!r} stands where another member is; make the archive again"
+        ) from None
     return done
 
 

@@ -63,11 +63,11 @@ def download(
         with _open(url, limits) as response, atomic_file(path) as out:
             return _copy(response, out, url, expected, limits, progress)
     except urllib.error.HTTPError as error:
-        raise DataError(f"{url}: the server answered {error.code} {error.reason}") from None
+        raise DataError(f"{url}: the server answered {error.code} {error.reason}; check the address") from None
     except urllib.error.URLError as error:
-        raise DataError(f"{url}: cannot be reached: {error.reason}") from None
+        raise DataError(f"{url}: cannot be reached ({error.reason}); check the address and the connection") from None
     except (TimeoutError, ConnectionError, HTTPException) as error:
-        raise DataError(f"{url}: the connection broke: {error or type(error).__name__}") from None
+        raise DataError(f"{url}: the connection broke ({error or type(error).__name__}); try again") from None
 
 
 def _copy(
@@ -77,13 +77,15 @@ def _copy(
     stated = headers.get("Content-Length")
     total = int(stated) if stated and stated.isdigit() else None
     if total is not None and total > limits.max_bytes:
-        raise DataError(f"{url}: has {total} bytes, more than the limit of {limits.max_bytes} (--max-bytes)")
+        raise DataError(
+            f"{url}: has {total} bytes, more than the limit of {limits.max_bytes}; choose a larger --max-bytes"
+        )
     digest = hashlib.sha256()
     done = 0
     while block := response.read(_BLOCK_BYTES):
         done += len(block)
         if done > limits.max_bytes:
-            raise DataError(f"{url}: is longer than the limit of {limits.max_bytes} bytes (--max-bytes)")
+            raise DataError(f"{url}: is longer than the limit of {limits.max_bytes} bytes; choose a larger --max-bytes")
         digest.update(block)
         out.write(block)
         if progress is not None:
@@ -93,7 +95,7 @@ def _copy(
     if digest.hexdigest() != expected:
         raise DataError(
             f"{url}: the {done} bytes received have SHA-256 {digest.hexdigest()}, not the stated {expected}; "
-            "nothing was kept"
+            "nothing was kept: check --sha256 with whoever gave it, or try again"
         )
     return done
 

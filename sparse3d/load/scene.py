@@ -123,7 +123,7 @@ def load_scene(
 def _check_masks_folder(cfg: SceneConfig) -> None:
     if cfg.prior_masks is not None and not cfg.prior_masks.is_dir():
         found = "it is another kind of file" if cfg.prior_masks.exists() else "there is nothing of this name"
-        raise DataError(f"--prior-masks {cfg.prior_masks}: a folder is expected, {found}")
+        raise DataError(f"--prior-masks {cfg.prior_masks}: a folder is expected, {found}; give one")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class _Posed:
 def find_kind(root: Path, kind: str = "auto") -> tuple[SceneParser, tuple[str, ...]]:
     """The parser for what lies at `root`, and a sentence saying why, with the other kinds that would fit."""
     if not root.exists():
-        raise DataError(f"{root}: there is no such file or folder")
+        raise DataError(f"{root}: there is no such file or folder; check the path")
     fits = [(parser, why) for parser in PARSERS if (why := parser.sniff(root)) is not None]
     if kind != "auto":
         return PARSERS[kind], (f"scene {root.name or root}: read as {kind}, as --kind says",)
@@ -155,7 +155,10 @@ def find_kind(root: Path, kind: str = "auto") -> tuple[SceneParser, tuple[str, .
                     f"{root}: is {foreign.what}, not a scene; {foreign.advice}. A scene is a folder "
                     f"(known kinds: {kinds})"
                 )
-        raise DataError(f"{root}: is no scene of a known kind and holds no photos (known kinds: {kinds})")
+        raise DataError(
+            f"{root}: is no scene of a known kind and holds no photos; give a folder of photos or a video (known "
+            f"kinds: {kinds})"
+        )
     parser, why = fits[0]
     note = f"scene {root.name or root}: read as {parser.kind}, because {why}"
     if len(fits) > 1:
@@ -182,7 +185,8 @@ def fit_cameras(photos: Sequence[Photo]) -> tuple[tuple[Photo, ...], tuple[str, 
         if _shape_error(camera, width, height) > 1.5 + 0.01 * max(width, height):
             raise DataError(
                 f"photo {photo.path} is {width}x{height} pixels but its camera is for {camera.width}x{camera.height}: "
-                "the shapes differ, so one is not a resized copy of the other"
+                "the shapes differ, so one is not a resized copy of the other; give the photos that the cameras were "
+                "made for"
             )
         if (camera.width, camera.height) != (width, height):
             key = (f"{camera.width}x{camera.height}", f"{width}x{height}", f"{width / camera.width:.4g}")

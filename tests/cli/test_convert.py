@@ -83,7 +83,7 @@ def test_a_page_says_how_to_open_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     ("words", "code", "text"),
     [
         (["in.ply", "out.xyz"], 2, "no splat format has this suffix"),
-        (["in.ply", "out.ksplat"], 2, "ksplat files are read but not written; formats that can be written: ply"),
+        (["in.ply", "out.ksplat"], 2, "ksplat files are read but not written; choose one of ply"),
         (["in.ply", "in.ply"], 2, "exists; add --overwrite"),
         (["in.ply", "a.ply", "--spz-version", "4"], 2, "--spz-version is for .spz files, OUT is a.ply"),
         (

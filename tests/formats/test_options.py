@@ -19,7 +19,7 @@ from tests.formats.test_ply import make_splats
     ("options", "message"),
     [
         ({"knobs": {"sharpness": 3}}, "ply has no knob 'sharpness' \\(known: none\\)"),
-        ({"version": 7}, "ply cannot be written as version 7: it has no versions"),
+        ({"version": 7}, "ply cannot be written as version 7: it has no versions; leave it away"),
         ({"sh_degree": 5}, "sh_degree is 5, expected 0 to 4"),
         ({"effort": "extreme"}, "effort is 'extreme', expected 'default' or 'high'"),
     ],

@@ -289,7 +289,7 @@ def test_missing_file_folder_and_unknown_suffix(tmp_path: Path) -> None:
         formats.read(tmp_path / "none.ply")
     with pytest.raises(DataError, match="is a folder"):
         formats.read(tmp_path)
-    with pytest.raises(UsageError, match=r"no splat format has this suffix; known: \.ply"):
+    with pytest.raises(UsageError, match=r"no splat format has this suffix; choose one of \.ply"):
         formats.write(tmp_path / "a.xyz", make_splats())
 
 

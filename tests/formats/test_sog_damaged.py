@@ -195,5 +195,5 @@ def test_images_that_are_lossy_or_something_else(tmp_path: Path) -> None:
 
 
 def test_no_splats_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there are 0 splats"):
+    with pytest.raises(DataError, match="there are no splats"):
         formats.write(tmp_path / "a.sog", make_splats(0, 0))

@@ -62,5 +62,5 @@ def test_one_small_level_is_one_leaf_and_the_same_bytes_again(tmp_path: Path) ->
 def test_no_levels_and_empty_levels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one level of detail or more"):
         write_streamed_sog(tmp_path, [])
-    with pytest.raises(DataError, match="level 1: there are 0 splats"):
+    with pytest.raises(DataError, match="level 1: there are no splats"):
         write_streamed_sog(tmp_path, [make_splats(3, 0), make_splats(0, 0)])

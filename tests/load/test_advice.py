@@ -11,45 +11,69 @@ from pathlib import Path
 
 import pytest
 
+import sparse3d.formats
 import sparse3d.load
 import sparse3d.photos
 from sparse3d.errors import DataError
+from sparse3d.formats.checks import damaged
 from sparse3d.load import load_scene
 
 # The next step is one of these, somewhere after what is wrong.
 ADVICE = re.compile(
-    r"[;:] ?[^;]*\b(add|check|choose|compute|convert|copy|correct|cut|export|give|leave|put|remove|repair|replace|run|"
-    r"save|take|undistort|write|a mask is named)\b"
+    r"[;:] ?[^;]*\b(add|apply|check|choose|compute|convert|copy|correct|cut|export|fetch|give|leave|make|move|put|"
+    r"remove|repair|replace|run|save|take|try|undistort|unpack|write|a mask is named)\b"
 )
-FOLDERS = [Path(sparse3d.load.__file__).parent / "parsers", Path(sparse3d.photos.__file__).parent]
-# Readers of scenes of one data set each, and what a caller in this program did wrong.
-OTHERS = {"llff.py", "neus.py", "middlebury.py", "pose_files.py", "matrices.py"}
+# What is wrong with an option is told by naming what it may be.
+RANGE = re.compile(r"expected|known|must|needs?\b|degrees|lower bound|no up direction|not a picture|only https")
+LOAD, FORMATS = Path(sparse3d.load.__file__).parent, Path(sparse3d.formats.__file__).parent
+FILES = [
+    *(LOAD / "parsers").glob("*.py"), *Path(sparse3d.photos.__file__).parent.glob("*.py"), *FORMATS.rglob("*.py"),
+    *(LOAD / name for name in ("archives.py", "download.py", "scene.py")),
+]  # fmt: skip
+# What a caller in this program did wrong.
 OWN_FAULT = ("ImageStore:", "has no distortion to remove", "distortion coefficients; at most")
 
 
-def messages() -> Iterator[tuple[str, str]]:
-    """(file and line, text of the message with {} for its values) of each DataError."""
-    for path in sorted(p for folder in FOLDERS for p in folder.glob("*.py") if p.name not in OTHERS):
+def messages(kind: str) -> Iterator[tuple[str, str]]:
+    """(file and line, text of the message with nothing for its values) of each error of that kind."""
+    for path in sorted(FILES):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "DataError":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == kind:
                 parts = ast.walk(node.args[0])
                 text = "".join(
                     part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else _name(part)
                     for part in parts
                 )
-                yield f"{path.name}:{node.lineno}", text
+                # An error that is passed on with the path before it has its own advice.
+                if text not in (": ", "level : "):
+                    yield f"{path.name}:{node.lineno}", text
 
 
 def _name(part: ast.AST) -> str:
     # Advice that several sentences share, or that a function gives.
-    return " ; correct " if isinstance(part, ast.Name) and part.id in ("_ANEW", "_what_it_is", "_refusal") else ""
+    shared = ("_ANEW", "_what_it_is", "_refusal", "advice")
+    if isinstance(part, ast.Attribute):
+        return " ; correct " if part.attr == "advice" else ""
+    return " ; correct " if isinstance(part, ast.Name) and part.id in shared else ""
 
 
 def test_every_sentence_has_advice() -> None:
-    found = [(where, text) for where, text in messages() if not any(own in text for own in OWN_FAULT)]
-    assert len(found) > 50
+    found = [(where, text) for where, text in messages("DataError") if not any(own in text for own in OWN_FAULT)]
+    assert len(found) > 120
+    assert {where.split(":")[0] for where, _ in found} > {"llff.py", "neus.py", "middlebury.py", "ply.py", "rows.py"}
     without = [(where, text) for where, text in found if not ADVICE.search(text)]
     assert without == []
+
+
+def test_errors_of_damaged_files_have_the_advice_they_share() -> None:
+    assert len(list(messages("damaged"))) > 60
+    assert ADVICE.search(str(damaged("PLY is cut off")))
+
+
+def test_errors_of_options_name_what_they_may_be() -> None:
+    found = list(messages("UsageError"))
+    assert len(found) > 10
+    assert [(where, text) for where, text in found if not (ADVICE.search(text) or RANGE.search(text))] == []
 
 
 @pytest.mark.parametrize(

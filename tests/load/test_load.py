@@ -194,7 +194,7 @@ TRANSFORMS_ERRORS = {
     "shape": (
         put("h", 64),
         "photo {root}/images/000.png is 64x48 pixels but its camera is for 64x64: the shapes differ, so one is not a "
-        "resized copy of the other",
+        "resized copy of the other; give the photos that the cameras were made for",
     ),
     "twice": (
         in_frame("file_path", "images/000.png"),

@@ -129,17 +129,26 @@ def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str
     extension = child(extensions, EXTENSION, "extensions")
     for name, known in (("kernel", "ellipse"), ("colorSpace", "srgb_rec709_display")):
         if extension.get(name, known) != known:
-            raise DataError(f"glTF: {EXTENSION}.{name} is {str(extension[name])[:40]!r}; only {known!r} is read")
+            raise DataError(
+                f"glTF: {EXTENSION}.{name} is {str(extension[name])[:40]!r}; only {known!r} is read; export the scene "
+                "with that, or as PLY or SPZ"
+            )
     compression = child(extension, "extensions", EXTENSION)
     for name in _SPZ_EXTENSIONS:
         if name in compression:
             return _spz_payload(root, binary, child(compression, name, "extensions"))
     if compression:
-        raise DataError(f"glTF: splats compressed by {', '.join(map(str, extension['extensions']))} are not read")
+        raise DataError(
+            f"glTF: splats compressed by {', '.join(map(str, extension['extensions']))} are not read; export it "
+            "without that, or as PLY or SPZ"
+        )
     attributes = child(primitive, "attributes", "primitive")
     wanted = ["POSITION", *(f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY")), harmonic_name(0, 0)]
     if missing := [name for name in wanted if name not in attributes]:
-        raise DataError(f"glTF: the primitive of splats lacks the attributes {', '.join(missing)}")
+        raise DataError(
+            f"glTF: the primitive of splats lacks the attributes {', '.join(missing)}; export the scene again, or as "
+            "PLY or SPZ"
+        )
     count = accessor_count(root, attributes["POSITION"])
     check_count(count, "glTF: POSITION")
 
@@ -148,10 +157,16 @@ def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str
 
     scale, opacity = values(wanted[2], 3), values(wanted[3], 1)[:, 0]
     if (low := float(scale.min())) < 0:
-        raise DataError(f"glTF: a SCALE is {low:g}; scales are linear (drafts of 2025 stored logarithms)")
+        raise DataError(
+            f"glTF: a SCALE is {low:g}; scales are linear (drafts of 2025 stored logarithms); export the scene again, "
+            "or as PLY"
+        )
     known = opacity[np.isfinite(opacity)]
     if known.size and not -1e-4 <= float(known.min()) <= float(known.max()) <= 1.0001:
-        raise DataError(f"glTF: OPACITY goes from {known.min():g} to {known.max():g}, expected 0 to 1")
+        raise DataError(
+            f"glTF: OPACITY goes from {known.min():g} to {known.max():g}, expected 0 to 1; export the scene again, or "
+            "as PLY"
+        )
     opacity = np.clip(opacity.astype(np.float64), _OPACITY_EDGE, 1.0 - _OPACITY_EDGE)
     names = _rest_names(attributes)
     rest = np.empty((count, len(names), 3), np.float32)
@@ -191,7 +206,10 @@ def _rest_names(attributes: dict[str, Any]) -> list[str]:
         whole_band = [harmonic_name(band, n) for n in range(2 * band + 1)]
         if band > 3 or not present.issuperset(whole_band):
             odd = sorted(present - set(names))
-            raise DataError(f"glTF: harmonics are not whole degrees from 1 to 3: {', '.join(odd)[:200]}")
+            raise DataError(
+                f"glTF: harmonics are not whole degrees from 1 to 3: {', '.join(odd)[:200]}; export the scene again, "
+                "or as PLY"
+            )
         names += whole_band
     return names
 

@@ -8,6 +8,7 @@ import struct
 from typing import Any
 
 from sparse3d.errors import DataError
+from sparse3d.formats.checks import damaged
 
 MAGIC = b"glTF"
 _JSON, _BIN = 0x4E4F534A, 0x004E4942
@@ -18,36 +19,38 @@ _JSON_LIMIT = 16 << 20
 def read_glb(data: bytes) -> tuple[dict[str, Any], memoryview]:
     """The JSON object and the binary chunk (empty where there is none). Raises DataError with the byte."""
     if len(data) < 20:
-        raise DataError(f"binary glTF is cut off: {len(data)} bytes where header and first chunk need 20")
+        raise damaged(f"binary glTF is cut off: {len(data)} bytes where header and first chunk need 20")
     magic, version, length = struct.unpack_from("<4sII", data)
     if magic != MAGIC or version != 2:
-        raise DataError(f"binary glTF begins with {magic!r} version {version}, expected {MAGIC!r} version 2")
+        raise DataError(
+            f"binary glTF begins with {magic!r} version {version}, expected {MAGIC!r} version 2; export it as glTF 2.0"
+        )
     if length != len(data):
         what = "cut off" if length > len(data) else "longer than it says"
-        raise DataError(f"binary glTF is {what}: its header says {length} bytes, found {len(data)}")
+        raise damaged(f"binary glTF is {what}: its header says {length} bytes, found {len(data)}")
     chunks: dict[int, memoryview] = {}
     at = 12
     while at < length:
         if length - at < 8:
-            raise DataError(f"binary glTF, byte {at}: {length - at} bytes are left, a chunk header needs 8")
+            raise damaged(f"binary glTF, byte {at}: {length - at} bytes are left, a chunk header needs 8")
         size, kind = struct.unpack_from("<II", data, at)
         at += 8
         if size > length - at or size % 4:
-            raise DataError(
+            raise damaged(
                 f"binary glTF, byte {at - 8}: a chunk of {size} bytes where {length - at} are left (multiples of 4)"
             )
         if at == 20 and kind != _JSON:
-            raise DataError(f"binary glTF, byte 16: the first chunk has type {kind:#x}, expected JSON")
+            raise damaged(f"binary glTF, byte 16: the first chunk has type {kind:#x}, expected JSON")
         chunks.setdefault(kind, memoryview(data)[at : at + size])
         at += size
     if len(chunks[_JSON]) > _JSON_LIMIT:
-        raise DataError(f"binary glTF: {len(chunks[_JSON])} bytes of JSON; at most {_JSON_LIMIT} are read")
+        raise damaged(f"binary glTF: {len(chunks[_JSON])} bytes of JSON; at most {_JSON_LIMIT} are read")
     try:
         root = json.loads(bytes(chunks[_JSON]).decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"binary glTF: the JSON chunk cannot be read: {str(error)[:200]}") from None
+        raise damaged(f"binary glTF: the JSON chunk cannot be read: {str(error)[:200]}") from None
     if not isinstance(root, dict):
-        raise DataError(f"binary glTF: the JSON is a {type(root).__name__}, expected an object")
+        raise damaged(f"binary glTF: the JSON is a {type(root).__name__}, expected an object")
     return root, chunks.get(_BIN, memoryview(b""))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse3d.errors import DataError
+from sparse3d.formats.checks import damaged
 
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 _KINDS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
@@ -18,11 +19,11 @@ def item(root: dict[str, Any], table: str, index: Any) -> dict[str, Any]:
     """root[table][index], an object. Raises DataError for a missing table, a wrong index or another type."""
     rows = root.get(table)
     if not isinstance(rows, list):
-        raise DataError(f"glTF has no list {table!r}")
+        raise damaged(f"glTF has no list {table!r}")
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(rows):
-        raise DataError(f"glTF: {table} has {len(rows)} entries, entry {str(index)[:40]} was asked for")
+        raise damaged(f"glTF: {table} has {len(rows)} entries, entry {str(index)[:40]} was asked for")
     if not isinstance(rows[index], dict):
-        raise DataError(f"glTF: {table}[{index}] is a {type(rows[index]).__name__}, expected an object")
+        raise damaged(f"glTF: {table}[{index}] is a {type(rows[index]).__name__}, expected an object")
     return rows[index]
 
 
@@ -30,7 +31,7 @@ def child(parent: dict[str, Any], name: str, where: str) -> dict[str, Any]:
     """parent[name], an object, or {} where it is absent."""
     value = parent.get(name, {})
     if not isinstance(value, dict):
-        raise DataError(f"glTF: {where}.{name} is a {type(value).__name__}, expected an object")
+        raise damaged(f"glTF: {where}.{name} is a {type(value).__name__}, expected an object")
     return value
 
 
@@ -38,7 +39,7 @@ def whole(parent: dict[str, Any], name: str, where: str, default: int | None = N
     """parent[name], an integer from 0 to 2^53."""
     value = parent.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1 << 53:
-        raise DataError(f"glTF: {where}.{name} is {str(value)[:40]}, expected a whole number")
+        raise damaged(f"glTF: {where}.{name} is {str(value)[:40]}, expected a whole number")
     return value
 
 
@@ -50,7 +51,7 @@ def numbers(parent: dict[str, Any], name: str, count: int, where: str) -> NDArra
     good = isinstance(value, list) and len(value) == count
     good = good and all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < 1e38 for x in value)
     if not good:
-        raise DataError(f"glTF: {where}.{name} is {str(value)[:60]}, expected {count} finite numbers")
+        raise damaged(f"glTF: {where}.{name} is {str(value)[:60]}, expected {count} finite numbers")
     return np.array(value, dtype=np.float64)
 
 
@@ -59,15 +60,21 @@ def view_bytes(root: dict[str, Any], binary: memoryview, index: Any) -> tuple[me
     view = item(root, "bufferViews", index)
     where = f"bufferViews[{index}]"
     if whole(view, "buffer", where) != 0 or "uri" in item(root, "buffers", 0):
-        raise DataError(f"glTF: {where} lies in another buffer than the file's own; only that one is read")
+        raise DataError(
+            f"glTF: {where} lies in another buffer than the file's own; only that one is read; export a .glb with "
+            "everything in it"
+        )
     if "extensions" in view:
-        raise DataError(f"glTF: {where} is compressed ({', '.join(map(str, child(view, 'extensions', where)))})")
+        raise DataError(
+            f"glTF: {where} is compressed ({', '.join(map(str, child(view, 'extensions', where)))}); export it without "
+            "compression"
+        )
     start, size = whole(view, "byteOffset", where, 0), whole(view, "byteLength", where)
     if start + size > len(binary):
-        raise DataError(f"glTF: {where} ends at byte {start + size}; the binary chunk has {len(binary)}")
+        raise damaged(f"glTF: {where} ends at byte {start + size}; the binary chunk has {len(binary)}")
     stride = whole(view, "byteStride", where, 0)
     if stride > 252:
-        raise DataError(f"glTF: {where} has a stride of {stride} bytes; at most 252 are allowed")
+        raise damaged(f"glTF: {where} has a stride of {stride} bytes; at most 252 are allowed")
     return binary[start : start + size], stride
 
 
@@ -83,21 +90,21 @@ def read_accessor(
     accessor = item(root, "accessors", index)
     where = f"accessors[{index}] ({name})"
     if "sparse" in accessor or "bufferView" not in accessor:
-        raise DataError(f"glTF: {where} is sparse or empty, which this version does not read")
+        raise DataError(f"glTF: {where} is sparse or empty, which is not read; export it with plain accessors")
     if _WIDTHS.get(str(accessor.get("type"))) != width:
-        raise DataError(f"glTF: {where} has type {str(accessor.get('type'))[:20]}, expected {width} numbers an element")
+        raise damaged(f"glTF: {where} has type {str(accessor.get('type'))[:20]}, expected {width} numbers an element")
     if whole(accessor, "count", where) != count:
-        raise DataError(f"glTF: {where} has {accessor['count']} elements; POSITION has {count}")
+        raise damaged(f"glTF: {where} has {accessor['count']} elements; POSITION has {count}")
     kind = _KINDS.get(whole(accessor, "componentType", where))
     if kind is None:
-        raise DataError(f"glTF: {where} has component type {accessor['componentType']}, expected 5120 to 5126")
+        raise damaged(f"glTF: {where} has component type {accessor['componentType']}, expected 5120 to 5126")
     data, stride = view_bytes(root, binary, accessor["bufferView"])
     start = whole(accessor, "byteOffset", where, 0)
     dtype = np.dtype(kind)
     size = width * dtype.itemsize
     stride = stride or size
     if stride < size or start + stride * (count - 1) + size > len(data):
-        raise DataError(
+        raise damaged(
             f"glTF: {where} needs {start + stride * (count - 1) + size} bytes ({count} elements of {size} bytes, one "
             f"every {stride}); its buffer view has {len(data)}"
         )

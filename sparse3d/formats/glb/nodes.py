@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from sparse3d.errors import DataError
+from sparse3d.formats.checks import damaged
 from sparse3d.formats.glb.gltf_json import child, item, numbers, whole
 from sparse3d.formulas.harmonics import sh_basis
 from sparse3d.geometry.quaternions import quat_product
@@ -36,7 +37,7 @@ def splat_primitives(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], NDA
         index, above = todo.pop()
         node = item(root, "nodes", index)
         if index in seen:
-            raise DataError(f"glTF: nodes[{index}] is reached twice, so the nodes are no tree")
+            raise damaged(f"glTF: nodes[{index}] is reached twice, so the nodes are no tree")
         seen.add(index)
         matrix = above @ _local(node, f"nodes[{index}]")
         todo += [(below, matrix) for below in _listed(node, "children")]
@@ -44,7 +45,7 @@ def splat_primitives(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], NDA
             continue
         for primitive in _listed(item(root, "meshes", node["mesh"]), "primitives"):
             if not isinstance(primitive, dict):
-                raise DataError(f"glTF: a primitive of meshes[{node['mesh']}] is no object")
+                raise damaged(f"glTF: a primitive of meshes[{node['mesh']}] is no object")
             if not child(primitive, "extensions", "primitive").keys().isdisjoint((EXTENSION, *SPZ_DRAFTS)):
                 yield primitive, matrix
 
@@ -57,7 +58,10 @@ def moved(splats: Splats, matrix: NDArray[np.float64]) -> Splats:
     scale = float(lengths.mean())
     turn = matrix[:3, :3] / max(scale, 1e-30)
     if scale <= 0 or np.abs(turn.T @ turn - np.eye(3)).max() > _UNEVEN or np.linalg.det(turn) < 0:
-        raise DataError("glTF: a node mirrors, shears or stretches its splats unevenly, which is not supported")
+        raise DataError(
+            "glTF: a node mirrors, shears or stretches its splats unevenly, which is not read; apply the transform in "
+            "the program that made it, and export it again"
+        )
     rotation = torch.from_numpy(turn)
     means = splats.means.double() @ rotation.T * scale + torch.from_numpy(matrix[:3, 3])
     out = replace(splats, means=means.float(), log_scales=splats.log_scales + float(np.log(scale)))
@@ -78,7 +82,7 @@ def _roots(root: dict[str, Any]) -> list[int]:
 def _listed(parent: dict[str, Any], name: str) -> list[Any]:
     value = parent.get(name, [])
     if not isinstance(value, list):
-        raise DataError(f"glTF: {name} is a {type(value).__name__}, expected a list")
+        raise damaged(f"glTF: {name} is a {type(value).__name__}, expected a list")
     return value
 
 
@@ -90,7 +94,7 @@ def _local(node: dict[str, Any], where: str) -> NDArray[np.float64]:
     turn = numbers(node, "rotation", 4, where)
     if turn is not None:
         if not np.linalg.norm(turn) > 0:
-            raise DataError(f"glTF: {where}.rotation is zero, expected a unit quaternion")
+            raise damaged(f"glTF: {where}.rotation is zero, expected a unit quaternion")
         out[:3, :3] = _matrix(turn / np.linalg.norm(turn))
     scale = numbers(node, "scale", 3, where)
     if scale is not None:

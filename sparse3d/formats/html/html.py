@@ -18,6 +18,7 @@ from typing import BinaryIO
 from torch import Tensor
 
 from sparse3d.errors import DataError
+from sparse3d.formats.checks import damaged
 from sparse3d.formats.format import FORMATS, Knob, Limits, WriteOptions, kept_degree, register
 from sparse3d.formats.html.options import PageOptions, start_of_splats
 from sparse3d.formats.html.page import DOCTYPE, GENERATOR, make_page, scene_pattern
@@ -73,7 +74,10 @@ class Html:
 def scene_bytes(page: bytes) -> bytes:
     """The SPZ file inside of a page of ours. Raises DataError where the page is cut off, changed or not ours."""
     if not page.startswith(DOCTYPE) or GENERATOR not in page[:16384]:
-        raise DataError("HTML: this is not a page that sparse3d made, so it holds no splats that can be read")
+        raise DataError(
+            "HTML: this is not a page that sparse3d made, so it holds no splats that can be read; give the scene's "
+            "own file (PLY, SPZ, SOG)"
+        )
     if not page.endswith(_END):
         raise DataError(f"HTML: the page is cut off or was changed: its {len(page)} bytes do not end with </html>")
     meta = _META.search(page)
@@ -82,12 +86,12 @@ def scene_bytes(page: bytes) -> bytes:
     except (ValueError, KeyError, TypeError):
         expected = None
     if not isinstance(expected, int):
-        raise DataError("HTML: the page's own data block with the size of the scene is missing or damaged")
+        raise damaged("HTML: the page's own data block with the size of the scene is missing or damaged")
     text = b"".join(scene_pattern().findall(page))
     try:
         scene = base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise DataError(f"HTML: the scene in the page is not base64: {error}") from None
+        raise damaged(f"HTML: the scene in the page is not base64: {error}") from None
     if len(scene) != expected:
-        raise DataError(f"HTML: the scene in the page has {len(scene)} bytes, and the page says {expected}")
+        raise damaged(f"HTML: the scene in the page has {len(scene)} bytes, and the page says {expected}")
     return scene

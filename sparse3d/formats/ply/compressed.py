@@ -22,6 +22,7 @@ from sparse3d.errors import DataError
 from sparse3d.formats.checks import (
     alpha_bytes,
     check_count,
+    damaged,
     finite,
     in_blocks,
     logits_of_alpha,
@@ -106,13 +107,16 @@ class CompressedPly:
 def _checked_tables(file: BinaryIO, header: PlyHeader) -> _Chunks:
     counts = {element.name: element.count for element in header.elements}
     if not {"chunk", "vertex"} <= set(counts) or set(counts) - {"chunk", "vertex", "sh"}:
-        raise DataError(f"compressed PLY has the elements {', '.join(counts)}; expected chunk, vertex and perhaps sh")
+        raise DataError(
+            f"compressed PLY has the elements {', '.join(counts)}; expected chunk, vertex and perhaps sh; export it as "
+            "plain PLY"
+        )
     number = counts["vertex"]
     check_count(number, "compressed PLY")
     if counts["chunk"] != -(-number // _CHUNK):
-        raise DataError(f"compressed PLY: {number} splats need {-(-number // _CHUNK)} chunks, found {counts['chunk']}")
+        raise damaged(f"compressed PLY: {number} splats need {-(-number // _CHUNK)} chunks, found {counts['chunk']}")
     if counts.get("sh", number) != number:
-        raise DataError(f"compressed PLY: {number} splats, but harmonics of {counts['sh']}")
+        raise damaged(f"compressed PLY: {number} splats, but harmonics of {counts['sh']}")
     kinds = {element.name: dict(element.properties) for element in header.elements}
     with_colour = all(name in kinds["chunk"] for name in _COLOUR)
     bounds = _GEOMETRY + _SCALE + (_COLOUR if with_colour else [])
@@ -120,9 +124,11 @@ def _checked_tables(file: BinaryIO, header: PlyHeader) -> _Chunks:
     for name, wanted, kind in (("chunk", bounds, "f4"), ("vertex", _VERTEX, "u4"), ("sh", rest, "u1")):
         wrong = [p for p in wanted if kinds.get(name, {}).get(p) != kind]
         if wrong:
-            raise DataError(f"compressed PLY: element {name} lacks {', '.join(wrong[:4])} as {kind}")
+            raise damaged(f"compressed PLY: element {name} lacks {', '.join(wrong[:4])} as {kind}")
     if len(rest) not in _SH_COUNTS:
-        raise DataError(f"compressed PLY has {len(rest)} harmonics a splat; expected 0, 9, 24 or 45")
+        raise DataError(
+            f"compressed PLY has {len(rest)} harmonics a splat; expected 0, 9, 24 or 45; export it as plain PLY"
+        )
     tables = read_tables(file, header)
     read_bounds = np.stack([tables["chunk"][name] for name in bounds], axis=1)
     finite(read_bounds.repeat(_CHUNK, axis=0)[:number], "compressed PLY: the bounds of a chunk")
@@ -185,7 +191,7 @@ def _quats(packed: NDArray[np.uint32]) -> NDArray[np.float32]:
 
 def _pack(splats: Splats, degree: int) -> tuple[_Chunks, tuple[str, ...]]:
     if splats.num_splats == 0:
-        raise DataError("there are no splats to write")
+        raise DataError("there are no splats to write; give a scene that has some")
     given = numpy_of(splats, degree)
     check_writable(given)
     order = morton_order(splats.means).numpy()

@@ -87,7 +87,7 @@ def _checked(file: BinaryIO, header: PlyHeader) -> BinaryIO:
     vertex = header.element("vertex")
     names = set(own_names(tuple(name for name, _ in vertex.properties))) if vertex else set()
     if "packed_position" in names:
-        raise DataError("PLY has packed vertices but no element 'chunk', which their bounds are in")
+        raise DataError("PLY has packed vertices but no element 'chunk', which their bounds are in; export it again")
     wanted = ["x", "y", "z", "opacity", "scale_0", "scale_1", "rot_0", "rot_1", "rot_2", "rot_3"]
     missing = [name for name in wanted if name not in names]
     if is_anchors(tuple(names)):
@@ -115,14 +115,14 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> tuple
     """Structured vertices -> Splats, odd rows and all (`formats.rows` judges them), and notes. Raises DataError for a
     wrong number of f_rest."""
     if len(vertices) == 0:
-        raise DataError("PLY holds 0 splats")
+        raise DataError("PLY holds 0 splats; export the scene again")
     names = own_names(vertices.dtype.names or ())
     vertices.dtype.names = names
     rest = sorted((name for name in names if name.startswith("f_rest_")), key=_rest_index)
     if len(rest) not in _REST_COUNTS or [_rest_index(name) for name in rest] != list(range(len(rest))):
         raise DataError(
             f"PLY has {len(rest)} f_rest properties; expected f_rest_0 onwards, "
-            f"{', '.join(map(str, _REST_COUNTS))} of them (degree 0 to 4)"
+            f"{', '.join(map(str, _REST_COUNTS))} of them (degree 0 to 4); export it again"
         )
     k = len(rest) // 3
     shN = _columns(vertices, rest).reshape(len(vertices), 3, k).transpose(0, 2, 1)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sparse3d.errors import DataError
+from sparse3d.formats.checks import damaged
 from sparse3d.formats.sog.data import SogData, SogPalette, splats_from_sog
 from sparse3d.formats.sog.images import decode_image, encode_image
 from sparse3d.formats.sog.meta import META_LIMIT, SogMeta, make_meta, parse_meta
@@ -74,7 +74,7 @@ def splats_from_files(load: Loader, total_bytes: int) -> Splats:
     meta = parse_meta(load(META, META_LIMIT))
     most = _FREE_COUNT + _SPLATS_A_BYTE * total_bytes
     if meta.count > most:
-        raise DataError(f"meta.json says {meta.count} splats; {total_bytes} bytes of images hold at most {most}")
+        raise damaged(f"meta.json says {meta.count} splats; {total_bytes} bytes of images hold at most {most}")
     # Some writers pad to whole tiles or powers of two.
     planes = {role: _plane(load, meta, role, total_bytes) for role in ("means_l", "means_u", "quats", "scales", "sh0")}
     low, high = planes["means_l"][:, :3].astype(np.uint16), planes["means_u"][:, :3].astype(np.uint16)
@@ -119,15 +119,15 @@ def _read_palette(
     rows, width = pixels.shape[:2]
     degree = _COEFFICIENTS.get(width)
     if degree is None or meta.bands not in (None, degree):
-        raise DataError(f"{name} is {width} pixels wide; expected {_width_text(meta.bands)} (64 entries a row)")
+        raise damaged(f"{name} is {width} pixels wide; expected {_width_text(meta.bands)} (64 entries a row)")
     entries = meta.palette or rows * _ROW_ENTRIES
     if entries > rows * _ROW_ENTRIES:
-        raise DataError(f"{name} has {rows} rows of {_ROW_ENTRIES} entries; meta.json says {entries} entries")
+        raise damaged(f"{name} has {rows} rows of {_ROW_ENTRIES} entries; meta.json says {entries} entries")
     centroids = pixels[:, :, :3].reshape(rows * _ROW_ENTRIES, -1, 3)[:entries]
     plane = _plane(load, meta, "labels", limit)
     labels = (plane[:, 0].astype(np.uint16) | plane[:, 1].astype(np.uint16) << 8).astype(np.uint16)
     if int(labels.max()) >= entries:
-        raise DataError(
+        raise damaged(
             f"{meta.files['labels']} names entry {int(labels.max())} for splat {int(labels.argmax())}; the palette has "
             f"{entries}"
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparse3d.errors import DataError
+from sparse3d.formats.checks import damaged
 
 # Lossless WebP's own limit on a side.
 MAX_SIDE = 16383
@@ -35,7 +36,7 @@ def decode_image(data: bytes, name: str, least: int, most: int) -> NDArray[np.ui
     """
     width, height = webp_size(data, name)
     if not least <= width * height <= most:
-        raise DataError(
+        raise damaged(
             f"{name} is {width}x{height} = {width * height} pixels; expected {least} to {most} for the number of splats"
         )
     try:
@@ -44,38 +45,44 @@ def decode_image(data: bytes, name: str, least: int, most: int) -> NDArray[np.ui
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=("WEBP",)) as image:
                 if image.size != (width, height):
-                    raise DataError(f"{name}: its header says {width}x{height}, its picture is {image.size}")
+                    raise damaged(f"{name}: its header says {width}x{height}, its picture is {image.size}")
                 pixels = np.asarray(image.convert("RGBA"))
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} is not a whole WebP image: {error}") from error
+        raise damaged(f"{name} is not a whole WebP image: {error}") from error
     return pixels
 
 
 def webp_size(data: bytes, name: str) -> tuple[int, int]:
     """Width and height in pixels of a lossless WebP, from its first bytes (RFC 9649). Raises DataError."""
     if len(data) < 30 or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
-        raise DataError(f"{name}: expected a WebP image (RIFF....WEBP), found {data[:12]!r} in {len(data)} bytes")
+        raise damaged(f"{name}: expected a WebP image (RIFF....WEBP), found {data[:12]!r} in {len(data)} bytes")
     said = struct.unpack_from("<I", data, 4)[0] + 8
     if said > len(data) or said + 1 < len(data):
-        raise DataError(f"{name}: its RIFF header says {said} bytes, found {len(data)}")
+        raise damaged(f"{name}: its RIFF header says {said} bytes, found {len(data)}")
     kind = data[12:16]
     if kind == b"VP8L":
         if data[20] != 0x2F:
-            raise DataError(f"{name}: the lossless WebP stream begins with {data[20]:#x}, expected 0x2f")
+            raise damaged(f"{name}: the lossless WebP stream begins with {data[20]:#x}, expected 0x2f")
         bits = struct.unpack_from("<I", data, 21)[0]
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if kind == b"VP8X":
         if data[20] & 0x02:
-            raise DataError(f"{name}: is an animated WebP, expected one picture")
+            raise DataError(f"{name}: is an animated WebP, expected one picture; export it again")
         size = (
             1 + int.from_bytes(data[24:27], "little"),
             1 + int.from_bytes(data[27:30], "little"),
         )
         if max(size) > MAX_SIDE:
-            raise DataError(f"{name}: {size[0]}x{size[1]} pixels, expected at most {MAX_SIDE} a side")
+            raise damaged(f"{name}: {size[0]}x{size[1]} pixels, expected at most {MAX_SIDE} a side")
         if b"VP8L" not in data[30:4096]:
-            raise DataError(f"{name}: is a lossy WebP; SOG images are lossless, the values in this one are gone")
+            raise DataError(
+                f"{name}: is a lossy WebP; SOG images are lossless, the values in this one are gone; export it again, "
+                "and copy it without changing its images"
+            )
         return size
     if kind == b"VP8 ":
-        raise DataError(f"{name}: is a lossy WebP; SOG images are lossless, the values in this one are gone")
-    raise DataError(f"{name}: the WebP begins with a chunk {kind!r}, expected VP8L, VP8X")
+        raise DataError(
+            f"{name}: is a lossy WebP; SOG images are lossless, the values in this one are gone; export it again, and "
+            "copy it without changing its images"
+        )
+    raise damaged(f"{name}: the WebP begins with a chunk {kind!r}, expected VP8L, VP8X")

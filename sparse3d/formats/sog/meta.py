@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse3d.errors import DataError
+from sparse3d.formats.checks import damaged
 from sparse3d.formats.sog.zip import check_name
 
 # A meta.json of 256-entry codebooks is 4 to 20 KB; some writers indent it.
@@ -42,12 +43,15 @@ def parse_meta(data: bytes) -> SogMeta:
     try:
         root = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"meta.json is not JSON: {str(error)[:200]}") from None
+        raise damaged(f"meta.json is not JSON: {str(error)[:200]}") from None
     if not isinstance(root, dict):
-        raise DataError(f"meta.json holds {_seen(root)}, expected an object")
+        raise damaged(f"meta.json holds {_seen(root)}, expected an object")
     version = root.get("version", 1)
     if version not in (1, 2) or isinstance(version, bool):
-        raise DataError(f"meta.json: version is {_seen(version)}, expected 2 (or none, for version 1)")
+        raise DataError(
+            f"meta.json: version is {_seen(version)}, expected 2 (or none, for version 1); export it as version 2, or "
+            "as PLY"
+        )
     files = {
         **_files(root, "means", ("means_l", "means_u")),
         **_files(root, "scales", ("scales",)),
@@ -56,7 +60,7 @@ def parse_meta(data: bytes) -> SogMeta:
     }
     tables = {f"means_{end}": _numbers(root, f"means.{end}", 3) for end in ("mins", "maxs")}
     if (np.abs([*tables.values()]) > 80).any():
-        raise DataError("meta.json: means.mins and means.maxs are logarithms, expected within -80 to 80")
+        raise damaged("meta.json: means.mins and means.maxs are logarithms, expected within -80 to 80")
     if "shN" in root:
         files.update(_files(root, "shN", ("centroids", "labels")))
     return _version_1(root, files, tables) if version == 1 else _version_2(root, files, tables)
@@ -71,7 +75,7 @@ def _version_2(root: dict[str, Any], files: dict[str, str], tables: dict[str, ND
         palette = _integer(root, "shN.count", 1, 65536)
     antialias = root.get("antialias", False)
     if not isinstance(antialias, bool):
-        raise DataError(f"meta.json: antialias is {_seen(antialias)}, expected true or false")
+        raise damaged(f"meta.json: antialias is {_seen(antialias)}, expected true or false")
     # splat-transform writes the second form, the specification has the first.
     antialias = antialias or root.get("model") == "antialiased"
     return SogMeta(2, _integer(root, "count", 1, MAX_COUNT), antialias, files, tables, bands, palette)
@@ -80,7 +84,7 @@ def _version_2(root: dict[str, Any], files: dict[str, str], tables: dict[str, ND
 def _version_1(root: dict[str, Any], files: dict[str, str], tables: dict[str, NDArray[np.float64]]) -> SogMeta:
     shape = _field(root, "means.shape")
     if not isinstance(shape, list) or not shape:
-        raise DataError(f"meta.json: means.shape is {_seen(shape)}, expected [number of splats, 3]")
+        raise damaged(f"meta.json: means.shape is {_seen(shape)}, expected [number of splats, 3]")
     count = _within("means.shape[0]", shape[0], 1, MAX_COUNT)
     for end in ("mins", "maxs"):
         tables[f"scales_{end}"] = _numbers(root, f"scales.{end}", 3)
@@ -107,7 +111,7 @@ def make_meta(
 def _files(root: dict[str, Any], group: str, roles: tuple[str, ...]) -> dict[str, str]:
     names = _field(root, f"{group}.files")
     if not isinstance(names, list) or len(names) != len(roles) or not all(isinstance(name, str) for name in names):
-        raise DataError(f"meta.json: {group}.files is {_seen(names)}, expected {len(roles)} file names")
+        raise damaged(f"meta.json: {group}.files is {_seen(names)}, expected {len(roles)} file names")
     for name in names:
         check_name(name)
     return dict(zip(roles, names, strict=True))
@@ -117,7 +121,7 @@ def _field(root: dict[str, Any], path: str) -> Any:
     value: Any = root
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
-            raise DataError(f"meta.json has no {path}")
+            raise damaged(f"meta.json has no {path}")
         value = value[key]
     return value
 
@@ -129,7 +133,7 @@ def _numbers(root: dict[str, Any], path: str, count: int) -> NDArray[np.float64]
 def _array(path: str, value: Any, count: int) -> NDArray[np.float64]:
     good = isinstance(value, list) and len(value) == count and all(_is_number(item) for item in value)
     if not good:
-        raise DataError(f"meta.json: {path} is {_seen(value)}, expected {count} finite numbers")
+        raise damaged(f"meta.json: {path} is {_seen(value)}, expected {count} finite numbers")
     return np.array(value, dtype=np.float64)
 
 
@@ -146,7 +150,7 @@ def _integer(root: dict[str, Any], path: str, low: int, high: int) -> int:
 
 def _within(path: str, value: Any, low: int, high: int) -> int:
     if not _is_number(value) or not low <= value <= high or value != math.floor(value):
-        raise DataError(f"meta.json: {path} is {_seen(value)}, expected a whole number {low} to {high}")
+        raise damaged(f"meta.json: {path} is {_seen(value)}, expected a whole number {low} to {high}")
     return int(value)
 
 

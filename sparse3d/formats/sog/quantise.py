@@ -77,7 +77,7 @@ def short(values: NDArray[np.floating], digits: int) -> NDArray[np.float64]:
 def check_splats(splats: Splats) -> None:
     """Raise DataError for no splats at all and for values that are not finite."""
     if splats.num_splats == 0:
-        raise DataError("there are 0 splats: a SOG file holds at least one")
+        raise DataError("there are no splats to write; give a scene that has some")
     for name, tensor in splats.named():
         finite = name in ("means", "quats_wxyz", "sh0", "shN")
         bad = (~torch.isfinite(tensor) if finite else torch.isnan(tensor)).flatten(1 if tensor.ndim > 1 else 0)
@@ -85,7 +85,7 @@ def check_splats(splats: Splats) -> None:
         if bool(rows.any()):
             raise DataError(
                 f"{name} is {'NaN or infinite' if finite else 'NaN'} in {int(rows.sum())} splats, the first is splat "
-                f"{int(rows.int().argmax())}: SOG cannot hold them"
+                f"{int(rows.int().argmax())}; remove them first (--drop-invalid leaves them out of a file that is read)"
             )
 
 

@@ -20,6 +20,7 @@ from sparse3d.compress.axes import with_axes_near
 from sparse3d.compress.order import morton_order
 from sparse3d.errors import DataError
 from sparse3d.formats.atomic import atomic_file
+from sparse3d.formats.checks import damaged
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
 from sparse3d.formats.sog.data import SogData, permuted, splats_from_sog
 from sparse3d.formats.sog.files import META, files_from_sog, splats_from_files
@@ -143,9 +144,9 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 def _load(folder: Path, name: str, limit: int) -> bytes:
     path = folder / name
     if path.is_symlink() or not path.is_file():
-        raise DataError(f"there is no file {name!r} beside meta.json")
+        raise DataError(f"there is no file {name!r} beside meta.json; copy the whole folder")
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise DataError(f"{name} has more than {limit} bytes; expected at most that")
+        raise damaged(f"{name} has more than {limit} bytes; expected at most that")
     return data

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from sparse3d.errors import DataError
+from sparse3d.formats.checks import damaged
 
 # A bundle holds meta.json and 5 to 7 images; others may add a few files of their own.
 _MAX_ENTRIES = 64
@@ -34,9 +35,9 @@ class SogZip:
             self._zip = zipfile.ZipFile(file)
             entries = self._zip.infolist()
         except _DAMAGE as error:
-            raise DataError(f"is not a whole zip archive (SOG bundle): {error}") from error
+            raise damaged(f"is not a whole zip archive (SOG bundle): {error}") from error
         if len(entries) > _MAX_ENTRIES:
-            raise DataError(f"the zip holds {len(entries)} files; a SOG bundle has at most {_MAX_ENTRIES}")
+            raise damaged(f"the zip holds {len(entries)} files; a SOG bundle has at most {_MAX_ENTRIES}")
         self._entries: dict[str, zipfile.ZipInfo] = {}
         folder = _folder_of_meta([entry.orig_filename for entry in entries])
         for entry in entries:
@@ -45,23 +46,26 @@ class SogZip:
                 continue
             name = name[len(folder) :]
             if name in self._entries:
-                raise DataError(f"the zip holds {name!r} twice")
+                raise damaged(f"the zip holds {name!r} twice")
             self._entries[name] = entry
 
     def load(self, name: str, limit: int) -> bytes:
         """Bytes of one file of the archive, of at most `limit` bytes however much its header promises or hides."""
         entry = self._entries.get(name)
         if entry is None:
-            raise DataError(f"the zip has no file {name!r} (it has {', '.join(sorted(self._entries)[:12]) or 'none'})")
+            raise DataError(
+                f"the zip has no file {name!r} (it has {', '.join(sorted(self._entries)[:12]) or 'none'}); export it "
+                "again, or zip all files beside meta.json"
+            )
         if entry.file_size > limit:
-            raise DataError(f"{name} unpacks to {entry.file_size} bytes; expected at most {limit}")
+            raise damaged(f"{name} unpacks to {entry.file_size} bytes; expected at most {limit}")
         try:
             with self._zip.open(entry) as member:
                 data = member.read(limit + 1)
         except _DAMAGE as error:
-            raise DataError(f"{name} in the zip is damaged: {error}") from error
+            raise damaged(f"{name} in the zip is damaged: {error}") from error
         if len(data) > limit or len(data) != entry.file_size:
-            raise DataError(f"{name} unpacks to {len(data)} bytes or more; its header says {entry.file_size}")
+            raise damaged(f"{name} unpacks to {len(data)} bytes or more; its header says {entry.file_size}")
         return data
 
 
@@ -90,7 +94,10 @@ def check_name(name: str) -> None:
     """Raise DataError unless `name` is that of a file right beside meta.json: no folder, drive or control character."""
     bad = not name or name in (".", "..") or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name) or len(name) > 100
     if bad:
-        raise DataError(f"file name {name[:60]!r} is not allowed: expected the plain name of a file beside meta.json")
+        raise DataError(
+            f"file name {name[:60]!r} is not allowed: expected the plain name of a file beside meta.json; export it "
+            "again"
+        )
 
 
 def write_zip(file: BinaryIO, files: Mapping[str, bytes]) -> None:

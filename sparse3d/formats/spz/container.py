@@ -21,7 +21,7 @@ import zstandard
 
 from sparse3d.errors import DataError
 from sparse3d.formats.axes import RIGHT_UP_BACK, Signs
-from sparse3d.formats.checks import check_count
+from sparse3d.formats.checks import check_count, damaged
 from sparse3d.formats.spz.bits import Packed, row_bytes
 
 MAGIC = b"NGSP"
@@ -45,9 +45,12 @@ def _read_gzip(data: bytes) -> Packed:
     inflater = zlib.decompressobj(wbits=31)
     head = _inflate(inflater, data, 16)
     if len(head) < 16:
-        raise DataError(f"SPZ is cut off: {len(head)} bytes unpacked where the header has 16")
+        raise damaged(f"SPZ is cut off: {len(head)} bytes unpacked where the header has 16")
     if head[:4] != MAGIC:
-        raise DataError(f"gzip data is no SPZ: it begins with {head[:4]!r} where SPZ has {MAGIC!r}")
+        raise DataError(
+            f"gzip data is no SPZ: it begins with {head[:4]!r} where SPZ has {MAGIC!r}; unpack it (gunzip), and give "
+            "what was in it"
+        )
     version, count, degree, fractional, flags, _ = struct.unpack("<IIBBBB", head[4:])
     _check_header(version, (1, 2, 3), count, degree, fractional)
     sizes = [count * size for size in row_bytes(version, degree)]
@@ -56,7 +59,7 @@ def _read_gzip(data: bytes) -> Packed:
     room = 1 if not flags & _EXTENSIONS else 1 << 16
     body = _inflate(inflater, inflater.unconsumed_tail, sum(sizes) + room)
     if len(body) < sum(sizes):
-        raise DataError(
+        raise damaged(
             f"SPZ is cut off: {count} splats of degree {degree} need {sum(sizes)} bytes after the header, "
             f"{len(body)} could be unpacked"
         )
@@ -64,11 +67,11 @@ def _read_gzip(data: bytes) -> Packed:
     if flags & _EXTENSIONS:
         signs = _read_extensions(body[sum(sizes) :], 16 + sum(sizes), "unpacked byte")
     elif len(body) > sum(sizes):
-        raise DataError(f"SPZ has more bytes than its header says: expected {sum(sizes)} after the header")
+        raise damaged(f"SPZ has more bytes than its header says: expected {sum(sizes)} after the header")
     if not inflater.eof:
-        raise DataError("SPZ is cut off: the gzip stream has no end")
+        raise damaged("SPZ is cut off: the gzip stream has no end")
     if inflater.unused_data.strip(b"\0"):
-        raise DataError(f"SPZ has {len(inflater.unused_data)} bytes after the end of its gzip stream")
+        raise damaged(f"SPZ has {len(inflater.unused_data)} bytes after the end of its gzip stream")
     return _packed(_split(body, sizes), (version, degree, fractional, flags), signs)
 
 
@@ -76,20 +79,20 @@ def _inflate(inflater: zlib._Decompress, data: bytes, at_most: int) -> bytes:
     try:
         return inflater.decompress(data, at_most)
     except zlib.error as error:
-        raise DataError(f"gzip data is damaged: {error}") from None
+        raise damaged(f"gzip data is damaged: {error}") from None
 
 
 def _read_zstd(data: bytes) -> Packed:
     if len(data) < 32:
-        raise DataError(f"SPZ is cut off: {len(data)} bytes where the header has 32")
+        raise damaged(f"SPZ is cut off: {len(data)} bytes where the header has 32")
     version, count, degree, fractional, flags, num_streams, table = struct.unpack("<IIBBBBI", data[4:20])
     _check_header(version, (4,), count, degree, fractional)
     sizes = [count * size for size in row_bytes(version, degree)]
     stored = [size for size in sizes if size]
     if num_streams != len(stored):
-        raise DataError(f"SPZ, byte 15: {num_streams} streams; splats of degree {degree} have {len(stored)}")
+        raise damaged(f"SPZ, byte 15: {num_streams} streams; splats of degree {degree} have {len(stored)}")
     if not 32 <= table <= len(data) - 16 * num_streams:
-        raise DataError(f"SPZ, byte 16: the table of streams is said to be at byte {table} of {len(data)}")
+        raise damaged(f"SPZ, byte 16: the table of streams is said to be at byte {table} of {len(data)}")
     _check_ratio(sum(sizes), len(data))
     signs = _read_extensions(data[32:table], 32, "byte") if flags & _EXTENSIONS else RIGHT_UP_BACK
     at = table + 16 * num_streams
@@ -100,13 +103,13 @@ def _read_zstd(data: bytes) -> Packed:
         if plain_size != size:
             raise DataError(f"SPZ, byte {table + 16 * i + 8}: {name} unpack to {plain_size} bytes, expected {size}")
         if packed_size > len(data) - at:
-            raise DataError(
+            raise damaged(
                 f"SPZ is cut off: {name} need {packed_size} bytes from byte {at} on, the file ends at {len(data)}"
             )
         streams.append(_unpack_zstd(data[at : at + packed_size], size, name, at))
         at += packed_size
     if at != len(data):
-        raise DataError(f"SPZ has {len(data) - at} bytes after its last stream, which ends at byte {at}")
+        raise damaged(f"SPZ has {len(data) - at} bytes after its last stream, which ends at byte {at}")
     return _packed([*streams, *([b""] * (6 - len(streams)))], (version, degree, fractional, flags), signs)
 
 
@@ -115,23 +118,29 @@ def _unpack_zstd(data: bytes, size: int, name: str, at: int) -> bytes:
         # A frame that states its size makes the library allocate that much, whatever limit is given.
         stated = zstandard.frame_content_size(data)
         if stated not in (-1, size):
-            raise DataError(f"SPZ, byte {at}: the zstd frame of {name} states {stated} bytes, expected {size}")
+            raise damaged(f"SPZ, byte {at}: the zstd frame of {name} states {stated} bytes, expected {size}")
         out = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompress(data, max_output_size=size)
     except zstandard.ZstdError as error:
-        raise DataError(f"SPZ, byte {at}: the zstd data of {name} are damaged: {error}") from None
+        raise damaged(f"SPZ, byte {at}: the zstd data of {name} are damaged: {error}") from None
     if len(out) != size:
-        raise DataError(f"SPZ, byte {at}: {name} unpacked to {len(out)} bytes, expected {size}")
+        raise damaged(f"SPZ, byte {at}: {name} unpacked to {len(out)} bytes, expected {size}")
     return out
 
 
 def _check_header(version: int, known: tuple[int, ...], count: int, degree: int, fractional: int) -> None:
     if version not in known:
-        raise DataError(f"SPZ, byte 4: version {version} in this container; expected {' to '.join(_ends(known))}")
+        raise DataError(
+            f"SPZ, byte 4: version {version} in this container; expected {' to '.join(_ends(known))}; export it as "
+            "version 3 or 4, or as PLY"
+        )
     check_count(count, "SPZ, byte 8:")
     if degree > 4:
-        raise DataError(f"SPZ, byte 12: spherical harmonics of degree {degree}; at most 4 are known")
+        raise DataError(
+            f"SPZ, byte 12: spherical harmonics of degree {degree}; at most 4 are known; export the scene anew, or as "
+            "PLY"
+        )
     if fractional > 30:
-        raise DataError(f"SPZ, byte 13: {fractional} fractional bits; a 24-bit position has at most 30")
+        raise damaged(f"SPZ, byte 13: {fractional} fractional bits; a 24-bit position has at most 30")
 
 
 def _ends(known: tuple[int, ...]) -> list[str]:
@@ -140,7 +149,7 @@ def _ends(known: tuple[int, ...]) -> list[str]:
 
 def _check_ratio(plain: int, packed: int) -> None:
     if plain > max(_FREE_BYTES, _MAX_RATIO * packed):
-        raise DataError(
+        raise damaged(
             f"SPZ of {packed} bytes says that it unpacks to {plain}; more than {_MAX_RATIO} times its size is refused "
             f"above {_FREE_BYTES >> 20} MiB"
         )
@@ -154,14 +163,17 @@ def _read_extensions(data: bytes, at: int, unit: str) -> Signs:
             raise DataError(f"SPZ, {unit} {at + place}: an extension record is cut off")
         kind, length = struct.unpack_from("<II", data, place)
         if length > len(data) - place - 8:
-            raise DataError(
+            raise damaged(
                 f"SPZ, {unit} {at + place}: extension {kind:#010x} says {length} bytes, "
                 f"{len(data) - place - 8} are there"
             )
         if kind == _COORDINATES and length >= 4:
             axes = struct.unpack_from("<I", data, place + 8)[0]
             if axes and axes not in _AXES:
-                raise DataError(f"SPZ, {unit} {at + place + 8}: axes number {axes}; those with z up are not read")
+                raise DataError(
+                    f"SPZ, {unit} {at + place + 8}: axes number {axes}; those with z up are not read; export the scene "
+                    "with y up, or as PLY"
+                )
             signs = _AXES.get(axes, RIGHT_UP_BACK)
         place += 8 + length
     return signs

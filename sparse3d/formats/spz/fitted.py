@@ -33,7 +33,10 @@ def fitted_position_bits(means: NDArray[np.float32], log_scales: NDArray[np.floa
     23, but never more than the farthest splat leaves of 24 bits. Raises DataError where it leaves none."""
     largest = float(np.abs(means).max())
     if largest > _LAST_FIXED:
-        raise DataError(f"SPZ cannot hold a position of {largest:g}: 24 bits reach to {_LAST_FIXED}")
+        raise DataError(
+            f"SPZ cannot hold a position of {largest:g}: 24 bits reach to {_LAST_FIXED}; move the scene nearer to its "
+            "origin, or write PLY or SOG"
+        )
     room = min(23, math.floor(math.log2(_LAST_FIXED / max(largest, 1e-30))))
     # A step of a quarter of the size that a twentieth of the splats fall below.
     small = float(np.quantile(np.nan_to_num(log_scales, nan=0, posinf=0, neginf=-10).max(axis=1), 0.05))

@@ -92,7 +92,7 @@ class _Made:
 
 def _pack(chosen: Spz, splats: Splats, opts: WriteOptions) -> _Made:
     if splats.num_splats == 0:
-        raise DataError("there are no splats to write")
+        raise DataError("there are no splats to write; give a scene that has some")
     degree = kept_degree(chosen, splats, opts)
     given = numpy_of(with_axes_near(splats), degree)
     check_writable(given)

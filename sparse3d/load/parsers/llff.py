@@ -31,15 +31,18 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     path = root / "poses_bounds.npy"
     rows = load_npy(path)
     if rows.ndim != 2 or rows.shape[1] != 17:
-        raise DataError(f"{path}: expected rows of 17 numbers, found shape {rows.shape}")
+        raise DataError(
+            f"{path}: expected rows of 17 numbers, found shape {rows.shape}; compute it again with LLFF's imgs2poses"
+        )
     folder = picture_folders(root)
     if not folder:
-        raise DataError(f"{root}: holds no photos in images/ or images_<factor>/ for {path.name}")
+        raise DataError(f"{root}: holds no photos in images/ or images_<factor>/ for {path.name}; put them there")
     files, others = list_photos(folder[0])
     if len(files) != len(rows):
         raise DataError(
             f"{path} has {len(rows)} rows but {folder[0].name}/ holds {len(files)} photos; "
-            "row k belongs to the k-th photo by name, so the numbers must be equal"
+            "row k belongs to the k-th photo by name, so the numbers must be equal; put the missing photos back, or "
+            "remove those that have no row"
         )
     photos = []
     for file, row in zip(files, rows, strict=True):
@@ -48,7 +51,10 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         down, right, back, position = matrix[:, 0], matrix[:, 1], matrix[:, 2], matrix[:, 3]
         height, width, focal = matrix[:, 4]
         if not (np.isfinite(matrix[:, 4]).all() and height >= 1 and width >= 1 and focal > 0):
-            raise DataError(f"{where}: height {height:g}, width {width:g} and focal length {focal:g} are impossible")
+            raise DataError(
+                f"{where}: height {height:g}, width {width:g} and focal length {focal:g} are impossible; correct that "
+                "row, or compute the file again"
+            )
         pose = invert(rigid(np.stack([right, down, -back], axis=1), position, where))
         camera = Camera(round(width), round(height), focal, focal, width / 2, height / 2, pose, name=file.name)
         photos.append(Photo(file.name, file, camera))

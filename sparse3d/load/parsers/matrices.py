@@ -22,7 +22,7 @@ def size_of_matrix(cx: float, cy: float, width: int, height: int, where: str) ->
     if not (0.6 < ratio / whole < 1.5 and 0.4 < cy / (0.5 * height * whole) < 1.8):
         raise DataError(
             f"{where}: the principal point ({cx:.1f}, {cy:.1f}) fits no whole ratio to the photo's "
-            f"{width}x{height} pixels; the matrix is for another picture"
+            f"{width}x{height} pixels; the matrix is for another picture; correct it, or give the photos that it is for"
         )
     return round(width * whole), round(height * whole)
 
@@ -32,7 +32,7 @@ def read_numbers(path: Path) -> NDArray[np.float64]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text: {error}") from error
+        raise DataError(f"{path}: cannot be read as text ({error}); save it as UTF-8") from error
     rows: list[list[float]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split("#")[0].replace(",", " ").split()
@@ -41,9 +41,11 @@ def read_numbers(path: Path) -> NDArray[np.float64]:
         try:
             rows.append([float(word) for word in words])
         except ValueError as error:
-            raise DataError(f"{path}: line {number}: {error}") from error
+            raise DataError(f"{path}: line {number}: {error}; correct that line") from error
         if len(rows[-1]) != len(rows[0]):
-            raise DataError(f"{path}: line {number} has {len(rows[-1])} numbers, the lines above {len(rows[0])}")
+            raise DataError(
+                f"{path}: line {number} has {len(rows[-1])} numbers, the lines above {len(rows[0])}; correct that line"
+            )
     return np.array(rows, np.float64).reshape(len(rows), -1) if rows else np.zeros((0, 0))
 
 

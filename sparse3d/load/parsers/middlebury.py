@@ -33,30 +33,33 @@ def sniff(root: Path) -> str | None:
 def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     path = _par_file(root)
     if path is None:
-        raise DataError(f"{root}: holds no NAME_par.txt")
+        raise DataError(f"{root}: holds no NAME_par.txt; copy it from the data set")
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text: {error}") from error
+        raise DataError(f"{path}: cannot be read as text ({error}); save it as UTF-8") from error
     if not lines or len(lines[0]) != 1 or not lines[0][0].isdigit():
         raise DataError(
-            f"{path}: line 1 must be the number of photos, found {' '.join(lines[0])[:60]!r}"
+            f"{path}: line 1 must be the number of photos, found {' '.join(lines[0])[:60]!r}; correct it"
             if lines
-            else f"{path}: is empty"
+            else f"{path}: is empty; copy it again from the data set"
         )
     if int(lines[0][0]) != len(lines) - 1:
         raise DataError(
-            f"{path}: line 1 says {lines[0][0]} photos, but {len(lines) - 1} lines follow; it is truncated or edited"
+            f"{path}: line 1 says {lines[0][0]} photos, but {len(lines) - 1} lines follow; it is cut off or edited; "
+            "copy it again, or correct the number"
         )
     photos, missing = [], []
     for number, words in enumerate(lines[1:], start=2):
         where = f"{path}: line {number}"
         if len(words) != 22:
-            raise DataError(f"{where}: expected a name and 21 numbers (K, R, t), found {len(words) - 1} numbers")
+            raise DataError(
+                f"{where}: expected a name and 21 numbers (K, R, t), found {len(words) - 1} numbers; correct that line"
+            )
         try:
             values = np.array([float(word) for word in words[1:]])
         except ValueError as error:
-            raise DataError(f"{where}: {error}") from error
+            raise DataError(f"{where}: {error}; correct that line") from error
         file = root / words[0]
         if not file.is_file():
             missing.append(words[0])
@@ -68,9 +71,9 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         photos.append(Photo(words[0], file, camera))
     if not photos:
         raise DataError(
-            f"{path}: none of the {len(missing)} photos it lists exists, first {root / missing[0]}"
+            f"{path}: none of the {len(missing)} photos it lists exists, first {root / missing[0]}; put them there"
             if missing
-            else f"{path}: lists no photos"
+            else f"{path}: lists no photos; copy it again from the data set"
         )
     notes = dropped_note(missing, len(lines) - 1, path.name)
     return ParsedScene("middlebury", root, by_name(photos, str(path)), notes=notes)

@@ -51,7 +51,7 @@ def sniff(root: Path) -> str | None:
 def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     path = _camera_file(root)
     if path is None:
-        raise DataError(f"{root}: holds no cameras_sphere.npz")
+        raise DataError(f"{root}: holds no cameras_sphere.npz; copy it from the data set")
     matrices = _read_matrices(path)
     folder = _picture_folder(root)
     files, others = list_photos(folder)
@@ -84,10 +84,14 @@ def _read_matrices(path: Path) -> dict[int, NDArray[np.float64]]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise DataError(f"{path}: cannot be read as a NumPy archive ({error}); copy it again") from error
     if not out:
-        raise DataError(f"{path}: holds no world_mat_0, so it is not from IDR or NeuS")
+        raise DataError(
+            f"{path}: holds no world_mat_0, so it is not from IDR or NeuS; give the cameras_sphere.npz of the data set"
+        )
     for index, matrix in out.items():
         if matrix.shape not in ((4, 4), (3, 4)):
-            raise DataError(f"{path}: world_mat_{index} has shape {matrix.shape}, expected 4x4")
+            raise DataError(
+                f"{path}: world_mat_{index} has shape {matrix.shape}, expected 4x4; correct it, or copy the file again"
+            )
         out[index] = matrix[:3, :4]
     return out
 
@@ -96,7 +100,7 @@ def _picture_folder(root: Path) -> Path:
     for folder in (*(root / name for name in _FOLDERS), *smaller_folders(root)):
         if folder.is_dir() and list_photos(folder)[0]:
             return folder
-    raise DataError(f"{root}: holds no photos in image/, images/ or images_<factor>/")
+    raise DataError(f"{root}: holds no photos in image/, images/ or images_<factor>/; put them there")
 
 
 def _indices(files: list[Path], matrices: dict[int, NDArray[np.float64]], path: Path, folder: Path) -> list[int]:
@@ -108,7 +112,8 @@ def _indices(files: list[Path], matrices: dict[int, NDArray[np.float64]], path: 
         return numbers
     raise DataError(
         f"{path} has {len(matrices)} cameras but {folder.name}/ holds {len(files)} photos, and their names are not "
-        "the cameras' numbers; matrix k belongs to the k-th photo by name, so the counts must be equal"
+        "the cameras' numbers; matrix k belongs to the k-th photo by name, so the counts must be equal; put the "
+        "missing photos back, or remove those without a camera"
     )
 
 

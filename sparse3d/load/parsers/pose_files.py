@@ -44,7 +44,7 @@ def sniff(root: Path) -> str | None:
 def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     poses, folder = _first(root, _POSES), _first(root, _PICTURES)
     if poses is None or folder is None:
-        raise DataError(f"{root}: needs a folder of poses (pose/) and one of photos (image/)")
+        raise DataError(f"{root}: needs a folder of poses (pose/) and one of photos (image/); add what is missing")
     files, others = list_photos(folder)
     shared = _first(root, _SHARED)
     intrinsics = _first(root, _INTRINSICS)
@@ -63,7 +63,8 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
             k_path = shared
         if k_path is None:
             raise DataError(
-                f"{root}: photo {file.name} has no K ({root.name}/intrinsic/{file.stem}.txt or intrinsic.txt)"
+                f"{root}: photo {file.name} has no K ({root.name}/intrinsic/{file.stem}.txt or intrinsic.txt); add one "
+                "of these files"
             )
         k = _matrix(k_path, ((3, 3), (4, 4), (3, 4)))
         width, height = size_of_matrix(k[0, 2], k[1, 2], *stored_size(file), str(k_path))
@@ -71,7 +72,10 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
         camera = Camera(width, height, k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5, pose, name=file.name)
         photos.append(Photo(file.name, file, camera))
     if not photos:
-        raise DataError(f"{root}: none of the {len(files)} photos in {folder.name}/ has a usable pose in {poses.name}/")
+        raise DataError(
+            f"{root}: none of the {len(files)} photos in {folder.name}/ has a usable pose in {poses.name}/; check that "
+            "the files have the photos' names and hold 4x4 matrices"
+        )
     notes = others_note(others, folder)
     if without:
         notes += (
@@ -91,7 +95,7 @@ def _matrix(path: Path, shapes: tuple[tuple[int, int], ...]) -> NDArray[np.float
     if matrix.shape not in shapes:
         raise DataError(
             f"{path}: expected a {shapes[0][0]}x{shapes[0][1]} matrix, "
-            f"found {matrix.shape[0]} rows of {matrix.shape[1]}"
+            f"found {matrix.shape[0]} rows of {matrix.shape[1]}; correct the file"
         )
     return matrix
 
