@@ -11,7 +11,7 @@ from pathlib import Path
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
 from sparse3d.formats import read_points
-from sparse3d.formats.foreign import foreign_kind
+from sparse3d.formats.foreign import HEAD_BYTES, foreign_kind
 from sparse3d.load.config import SceneConfig
 from sparse3d.load.parsers import PARSERS, SceneParser, Work
 from sparse3d.load.parsers.parsed_scene import ParsedScene
@@ -149,7 +149,7 @@ def find_kind(root: Path, kind: str = "auto") -> tuple[SceneParser, tuple[str, .
         kinds = "; ".join(f"{p.kind}: {p.what}" for p in PARSERS)
         if root.is_file():
             with root.open("rb") as file:
-                foreign = foreign_kind(file.read(512))
+                foreign = foreign_kind(file.read(HEAD_BYTES))
             if foreign is not None:
                 raise DataError(
                     f"{root}: is {foreign.what}, not a scene; {foreign.advice}. A scene is a folder "

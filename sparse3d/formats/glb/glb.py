@@ -29,7 +29,7 @@ from sparse3d.formats.glb.attributes import (
     stored_attributes,
 )
 from sparse3d.formats.glb.container import MAGIC, read_glb
-from sparse3d.formats.glb.nodes import EXTENSION, moved, splat_primitives
+from sparse3d.formats.glb.nodes import EXTENSION, has_triangles, moved, splat_primitives
 from sparse3d.formats.losses import Losses
 from sparse3d.splats import PARAMETER_NAMES, Splats
 
@@ -56,6 +56,8 @@ class Glb:
         if not parts:
             used = root.get("extensionsUsed")
             names = ", ".join(map(str, used))[:200] if isinstance(used, list) and used else "none"
+            if has_triangles(root) and EXTENSION not in names:
+                raise DataError("binary glTF holds a mesh of triangles, no splats; give splats, or photos to train")
             raise DataError(
                 f"binary glTF holds no primitive with {EXTENSION} in its scene (extensions in use: {names}); export "
                 "the splats with that extension, or as PLY or SPZ"

@@ -71,6 +71,13 @@ def moved(splats: Splats, matrix: NDArray[np.float64]) -> Splats:
     return replace(out, quats_wxyz=quats.float(), shN=_turned_harmonics(splats, rotation))
 
 
+def has_triangles(root: dict[str, Any]) -> bool:
+    """Whether any mesh of the file has triangles, which is glTF's default."""
+    meshes = [mesh for mesh in _listed(root, "meshes") if isinstance(mesh, dict)]
+    primitives = [p for mesh in meshes for p in _listed(mesh, "primitives") if isinstance(p, dict)]
+    return any(primitive.get("mode", 4) in (4, 5, 6) for primitive in primitives)
+
+
 def _roots(root: dict[str, Any]) -> list[int]:
     if "scenes" in root:
         return _listed(item(root, "scenes", whole(root, "scene", "glTF", 0)), "nodes")

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from sparse3d.errors import DataError
 from sparse3d.formats.checks import damaged
+from sparse3d.formats.foreign import foreign_zip
 
 # A bundle holds meta.json and 5 to 7 images; others may add a few files of their own.
 _MAX_ENTRIES = 64
@@ -75,6 +76,8 @@ def _folder_of_meta(names: list[str]) -> str:
     paths = [name.replace("\\", "/") for name in names]
     metas = [path for path in paths if path.rsplit("/", 1)[-1] == "meta.json" and not path.startswith("__MACOSX/")]
     if not metas:
+        if (foreign := foreign_zip(paths)) is not None:
+            raise DataError(f"is {foreign.what}, not a file of splats; {foreign.advice}")
         held = ", ".join(sorted(paths)[:6])[:200] or "nothing"
         raise DataError(
             f"is a zip archive without a meta.json (it holds {held}), so it is no SOG bundle; unpack it and give the "
