@@ -31,13 +31,15 @@ def settled(splats: Splats, *, drop_invalid: bool = False) -> tuple[Splats, tupl
     splat is left.
     """
     notes: list[str] = []
-    empty = (splats.quats_wxyz == 0).all(dim=1)
-    splats = _without(splats, empty, "have a rotation of exactly zero and are no splats", notes)
+    usual = _usual_rotations(splats.quats_wxyz)
+    if not usual:
+        empty = (splats.quats_wxyz == 0).all(dim=1)
+        splats = _without(splats, empty, "have a rotation of exactly zero and are no splats", notes)
     bad = {
         name: rows for name, rows in ((name, _bad_rows(name, values)) for name, values in splats.named()) if len(rows)
     }
     if not bad:
-        return _with_usual_rotations(splats), tuple(notes)
+        return splats if usual else _with_usual_rotations(splats), tuple(notes)
     rows = torch.zeros(splats.num_splats, dtype=torch.bool)
     for found in bad.values():
         rows[found] = True
@@ -48,14 +50,18 @@ def settled(splats: Splats, *, drop_invalid: bool = False) -> tuple[Splats, tupl
             f"splat {int(rows.int().argmax())}; add --drop-invalid to go on without them"
         )
     splats = _without(splats, rows, f"hold NaN or infinite values ({where})", notes)
-    return _with_usual_rotations(splats), tuple(notes)
+    return splats if usual else _with_usual_rotations(splats), tuple(notes)
+
+
+def _usual_rotations(quats_wxyz: Tensor) -> bool:
+    """Whether every quaternion [N,4] has a length that kernels take as it is."""
+    square = torch.linalg.vecdot(quats_wxyz, quats_wxyz)
+    return square.numel() > 0 and _SHORT < float(square.min()) <= float(square.max()) < _LONG
 
 
 def _with_usual_rotations(splats: Splats) -> Splats:
     """The splats with quaternions of length 1 where the squared length would leave float32 in a kernel."""
     square = splats.quats_wxyz.square().sum(dim=1)
-    if _SHORT < float(square.min()) <= float(square.max()) < _LONG:
-        return splats
     odd = ~((square > _SHORT) & (square < _LONG))
     quats = splats.quats_wxyz.clone()
     quats[odd] = torch.nn.functional.normalize(quats[odd].double(), dim=1, eps=1e-300).float()
