@@ -47,14 +47,15 @@ def to_srgb8(image: Image.Image, data: bytes | None = None) -> tuple[NDArray[np.
     """
     profile = image.info.get("icc_profile") if profile_name(image) not in (None, "unreadable") else None
     if data is not None:
-        rgb, alpha = _png16(data)
+        wide, alpha = png16(data)
+        rgb = _narrow(wide)
         return (_apply_profile(Image.fromarray(rgb), profile) if profile else rgb), alpha
     if image.mode.startswith("I"):
         # One channel of 16 bits; older versions of Pillow open 16-bit grey PNG as 32-bit integers.
         wide = np.asarray(image)
         if wide.size and (wide.min() < 0 or wide.max() > 65535):
             raise ValueError(f"values reach {int(wide.max())}, more than 16 bits")
-        grey = ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        grey = _narrow(wide)
         return np.repeat(grey[:, :, None], 3, axis=2), None
     if image.mode == "F":
         raise ValueError("it holds floating-point values")
@@ -81,12 +82,18 @@ def _apply_profile(image: Image.Image, profile: bytes) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB") if converted is None else converted)
 
 
-def _png16(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    wide = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if wide is None or wide.dtype != np.uint16:
+def png16(data: bytes) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
+    """rgb [H,W,3] of 16 bits and alpha [H,W] of 8, or None, of the bytes of a PNG of 16 bits. Raises ValueError."""
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16:
         raise ValueError("the 16-bit PNG cannot be decoded")
-    narrow = ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    if narrow.ndim == 2:
-        narrow = np.repeat(narrow[:, :, None], 3, axis=2)
-    alpha = np.ascontiguousarray(narrow[:, :, 3]) if narrow.shape[2] == 4 else None
-    return np.ascontiguousarray(narrow[:, :, 2::-1]), alpha
+    wide: NDArray[np.uint16] = np.asarray(decoded, np.uint16)
+    if wide.ndim == 2:
+        wide = np.repeat(wide[:, :, None], 3, axis=2)
+    alpha = _narrow(wide[:, :, 3]) if wide.shape[2] == 4 else None
+    return np.ascontiguousarray(wide[:, :, 2::-1]), alpha
+
+
+def _narrow(wide: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Values of 16 bits as 8 bits, to the nearest."""
+    return ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)

@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from sparse3d.errors import DataError
 from sparse3d.photos import hdr
-from sparse3d.photos.color import orient, profile_name, to_srgb8
-from sparse3d.photos.nclx import colour_name, foreign_colours
+from sparse3d.photos.color import orient, png16, profile_name, to_srgb8
+from sparse3d.photos.nclx import Colours, colour_name, foreign_colours, png_colours
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
 # Pillow refuses pictures above 179 million pixels as a possible attack; the largest phone and medium-format cameras
@@ -77,7 +77,7 @@ def _photo_info(path: str, _mtime_ns: int, _size: int) -> PhotoInfo:
         has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         width, height = image.size
         colours = _foreign_colours(Path(path), image)
-        profile = profile_name(image) if colours is None else colour_name(*colours)
+        profile = profile_name(image) if colours is None else colour_name(colours)
         return PhotoInfo(width, height, orientation, has_alpha, profile)
 
 
@@ -87,18 +87,37 @@ def decode(path: Path, *, upright: bool = True) -> tuple[NDArray[np.uint8], NDAr
         try:
             rgb, alpha = _plain_jpeg(path, image), None
             if rgb is None:
-                data = _bytes_if_wide_png(path, image)
-                if data is None:
-                    image.load()
-                rgb, alpha = to_srgb8(image, data)
-                if colours := _foreign_colours(path, image):
-                    rgb = hdr.to_srgb8(rgb.astype(np.uint16) * 257, *colours)
+                rgb, alpha = _any_kind(path, image)
             orientation = int(image.getexif().get(_ORIENTATION_TAG, 1) or 1) if upright else 1
         except (OSError, ValueError, SyntaxError, EOFError, MemoryError, RuntimeError) as error:
             raise DataError(
                 f"photo {path} cannot be decoded ({error}); it is damaged or incomplete: replace it or remove it"
             ) from error
     return orient(rgb, orientation), None if alpha is None else orient(alpha, orientation)
+
+
+def _any_kind(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """rgb and alpha as `decode` gives them, as stored."""
+    colours = _foreign_colours(path, image)
+    data = _bytes_if_wide_png(path, image)
+    if data is None:
+        image.load()
+    elif colours is not None:
+        wide, alpha = png16(data)
+        return _from_code_points(wide, colours), alpha
+    rgb, alpha = to_srgb8(image, data)
+    if colours is not None:
+        rgb = _from_code_points(rgb.astype(np.uint16) * 257, colours)
+    return rgb, alpha
+
+
+def _from_code_points(signal: NDArray[np.uint16], colours: Colours) -> NDArray[np.uint8]:
+    """Signal [H,W,3] of 16 bits -> sRGB [H,W,3]."""
+    if not colours.full_range:
+        black, white = 16 << 8, 235 << 8
+        spread = (np.maximum(signal, black).astype(np.uint32) - black) * 65535 // (white - black)
+        signal = np.minimum(spread, 65535).astype(np.uint16)
+    return hdr.to_srgb8(signal, colours.transfer, colours.primaries)
 
 
 def looks_complete(path: Path) -> bool:
@@ -145,7 +164,14 @@ def composite(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, backgroun
     return ((rgb * cover + back * (255 - cover) + 127) // 255).astype(np.uint8)
 
 
-def _foreign_colours(path: Path, image: Image.Image) -> tuple[int, int] | None:
+def _foreign_colours(path: Path, image: Image.Image) -> Colours | None:
+    """What says by code points that the photo is not in sRGB. Where a PNG has such, its profile is taken off `image`,
+    for it counts less."""
+    if image.format == "PNG":
+        colours = png_colours(path)
+        if colours is not None:
+            image.info.pop("icc_profile", None)
+        return colours if colours is not None and colours.foreign else None
     if image.format not in ("AVIF", "HEIF") or image.info.get("icc_profile"):
         return None
     return foreign_colours(path)

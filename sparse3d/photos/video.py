@@ -26,7 +26,7 @@ from sparse3d.errors import DataError
 from sparse3d.formats import atomic_file
 from sparse3d.photos import hdr
 from sparse3d.photos.film import Film, open_video, survey_film
-from sparse3d.photos.nclx import colour_name
+from sparse3d.photos.nclx import Colours, colour_name
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg")
 # Longer side of the picture on which sharpness is measured.
@@ -195,7 +195,7 @@ def _upright_rgb(frame: av.VideoFrame, shape: float, told: _Told) -> NDArray[np.
     if wide:
         signal = frame.reformat(format="rgb48le", src_colorspace=matrix).to_ndarray().astype(np.uint16, copy=False)
         rgb = hdr.to_srgb8(signal, transfer, primaries)
-        told.colours = colour_name(transfer, primaries)
+        told.colours = colour_name(Colours(transfer, primaries))
     else:
         rgb = frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray().astype(np.uint8, copy=False)
     if shape != 1.0:

@@ -4,11 +4,14 @@ that were filmed."""
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import ImageCms
 
 from sparse3d.photos import hdr
 from sparse3d.photos.files import decode, photo_info
@@ -155,3 +158,49 @@ def test_photos_too(tmp_path: Path, case: str) -> None:
     data = path.read_bytes()
     path.write_bytes(data + b"\0\0\0\x13colrnclx\0\1\0\x0d\0\1\0")
     assert photo_info(path).profile is None
+
+
+def png_with(colours: tuple[int, int, int, int], signal: np.ndarray, *, icc: bytes = b"") -> bytes:
+    """A PNG of 16 bits with the chunk cICP (primaries, transfer, matrix, full range) and perhaps a profile."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width = signal.shape[:2]
+    rows = np.rint(signal * 65535).astype(">u2")
+    pixels = b"".join(b"\0" + row.tobytes() for row in rows)
+    out = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", width, height, 16, 2, 0, 0, 0))
+    out += chunk(b"cICP", bytes(colours)) + (chunk(b"iCCP", b"p\0\0" + zlib.compress(icc)) if icc else b"")
+    return out + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["full range", "narrow range"])
+@pytest.mark.parametrize("case", CASES)
+def test_png_says_its_colours_in_a_chunk(tmp_path: Path, case: str, full: bool) -> None:
+    signal_of, matrix, tags, name = CASES[case]
+    signal = np.clip(signal_of(203 * linear(PATCHES) @ matrix.T), 0, 1)
+    signal = np.repeat(np.repeat(signal[None], 8, axis=0), 8, axis=1)
+    if not full:
+        signal = (4096 + 56064 * signal) / 65535
+    path = tmp_path / "p.png"
+    path.write_bytes(png_with((tags["color_primaries"], tags["color_trc"], 0, full), signal))
+    rgb, alpha = decode(path)
+    assert alpha is None
+    np.testing.assert_allclose(rgb[4, 4 + 8 :: 8], PATCHES[1:], atol=2)
+    np.testing.assert_allclose(rgb[4, 4], PATCHES[0], atol=20 if tags["color_trc"] in (16, 18) else 2)
+    said = photo_info(path).profile
+    assert said == (name if full else f"{name} and narrow range" if name else "narrow range")
+
+
+def test_a_chunk_counts_more_than_a_profile_and_a_forbidden_one_for_nothing(tmp_path: Path) -> None:
+
+    grey = np.full((8, 8, 3), 0.5)
+    path = tmp_path / "p.png"
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    path.write_bytes(png_with((1, 13, 0, 1), grey, icc=lab))
+    assert photo_info(path).profile is None
+    assert abs(int(decode(path)[0].mean()) - 128) <= 1
+    # BT.2020's matrix is for YCbCr, which PNG does not hold.
+    path.write_bytes(png_with((9, 16, 9, 1), grey))
+    assert photo_info(path).profile is None
+    assert abs(int(decode(path)[0].mean()) - 128) <= 1
