@@ -122,6 +122,36 @@ def scene_json(primitive: dict[str, Any], compression: dict[str, Any], antialias
 
 def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str, Any]) -> Splats:
     """Splats of one primitive, in glTF's axes. Raises DataError."""
+    if (unpacked := _compressed(root, binary, primitive)) is not None:
+        return unpacked
+    attributes = child(primitive, "attributes", "primitive")
+    wanted = ["POSITION", *(f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY")), harmonic_name(0, 0)]
+    if missing := [name for name in wanted if name not in attributes]:
+        raise DataError(
+            f"glTF: the primitive of splats lacks the attributes {', '.join(missing)}; export the scene again, or as "
+            "PLY or SPZ"
+        )
+    count = accessor_count(root, attributes["POSITION"])
+    check_count(count, "glTF: POSITION")
+
+    def values(name: str, width: int) -> NDArray[np.float32]:
+        return read_accessor(root, binary, attributes[name], name, width, count)
+
+    log_scales, logits = _raw(values(wanted[2], 3), values(wanted[3], 1)[:, 0])
+    names = _rest_names(attributes)
+    rest = np.empty((count, len(names), 3), np.float32)
+    for k, name in enumerate(names):
+        rest[:, k] = values(name, 3)
+    return to_splats(
+        values("POSITION", 3), unit_quats(values(wanted[1], 4)[:, [3, 0, 1, 2]], keep_zero=True),
+        log_scales, logits, values(wanted[4], 3), rest,
+        antialias=primitive.get("extras") == {"antialias": True},
+    )  # fmt: skip
+
+
+def _compressed(root: dict[str, Any], binary: memoryview, primitive: dict[str, Any]) -> Splats | None:
+    """Splats of a primitive that an extension compresses; None where its attributes hold them. Raises DataError for
+    compressions, kernels and colours that are not read."""
     extensions = child(primitive, "extensions", "primitive")
     for name in SPZ_DRAFTS:
         if name in extensions:
@@ -142,20 +172,11 @@ def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str
             f"glTF: splats compressed by {', '.join(map(str, extension['extensions']))} are not read; export it "
             "without that, or as PLY or SPZ"
         )
-    attributes = child(primitive, "attributes", "primitive")
-    wanted = ["POSITION", *(f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY")), harmonic_name(0, 0)]
-    if missing := [name for name in wanted if name not in attributes]:
-        raise DataError(
-            f"glTF: the primitive of splats lacks the attributes {', '.join(missing)}; export the scene again, or as "
-            "PLY or SPZ"
-        )
-    count = accessor_count(root, attributes["POSITION"])
-    check_count(count, "glTF: POSITION")
+    return None
 
-    def values(name: str, width: int) -> NDArray[np.float32]:
-        return read_accessor(root, binary, attributes[name], name, width, count)
 
-    scale, opacity = values(wanted[2], 3), values(wanted[3], 1)[:, 0]
+def _raw(scale: NDArray[np.float32], opacity: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Log scales [N,3] and opacity logits [N] of SCALE and OPACITY. Raises DataError for what neither can be."""
     if (low := float(scale.min())) < 0:
         raise DataError(
             f"glTF: a SCALE is {low:g}; scales are linear (drafts of 2025 stored logarithms); export the scene again, "
@@ -167,17 +188,8 @@ def read_primitive(root: dict[str, Any], binary: memoryview, primitive: dict[str
             f"glTF: OPACITY goes from {known.min():g} to {known.max():g}, expected 0 to 1; export the scene again, or "
             "as PLY"
         )
-    opacity = np.clip(opacity.astype(np.float64), _OPACITY_EDGE, 1.0 - _OPACITY_EDGE)
-    names = _rest_names(attributes)
-    rest = np.empty((count, len(names), 3), np.float32)
-    for k, name in enumerate(names):
-        rest[:, k] = values(name, 3)
-    return to_splats(
-        values("POSITION", 3), unit_quats(values(wanted[1], 4)[:, [3, 0, 1, 2]], keep_zero=True),
-        np.log(np.maximum(scale, _LEAST_SCALE)), np.log(opacity / (1.0 - opacity)), values(wanted[4], 3),
-        rest,
-        antialias=primitive.get("extras") == {"antialias": True},
-    )  # fmt: skip
+    inside = np.clip(opacity.astype(np.float64), _OPACITY_EDGE, 1.0 - _OPACITY_EDGE)
+    return np.log(np.maximum(scale, _LEAST_SCALE)), np.log(inside / (1.0 - inside))
 
 
 def _spz_payload(root: dict[str, Any], binary: memoryview, extension: dict[str, Any]) -> Splats:
