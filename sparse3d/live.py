@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A place for the newest value: one writer, many readers, nobody waits."""
+"""Between a trainer and who watches it: the newest value out, requests in, and nobody waits."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -33,3 +34,53 @@ class Slot(Generic[T]):
         with self._condition:
             self._condition.wait_for(lambda: self._version > version, timeout=timeout_s)
             return self._value, self._version
+
+
+@dataclass(frozen=True)
+class Snapshot(Generic[T]):
+    """What a trainer puts into its `Slot`: a copy of what it trains, after `step` steps.
+
+    changes: how often parts of it (splats) had been added, removed or moved by then. Whoever selects rows of `value`
+    names this number with them, so that the trainer finds what has become of them since.
+    """
+
+    step: int
+    changes: int
+    value: T
+
+
+class Inbox(Generic[T]):
+    """What readers ask of a trainer: many writers, one reader, in order. Neither side blocks the other; the trainer
+    waits here only while it is paused. most: beyond so many unread ones no more are taken."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self._condition = threading.Condition(threading.RLock())
+        self._waiting: list[T] = []
+        self._most = most
+        self._open = True
+
+    def put(self, value: T) -> bool:
+        """False where it was not taken: too many wait, or the reader has gone."""
+        with self._condition:
+            if not self._open or len(self._waiting) >= self._most:
+                return False
+            self._waiting.append(value)
+            self._condition.notify_all()
+            return True
+
+    def take(self) -> list[T]:
+        """All that wait, oldest first; they no longer wait."""
+        with self._condition:
+            taken, self._waiting = self._waiting, []
+            return taken
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until something is there or the time is over; whether something is there."""
+        with self._condition:
+            return self._condition.wait_for(lambda: bool(self._waiting), timeout=timeout_s)
+
+    def close(self) -> list[T]:
+        """As `take`, and from now on nothing more is taken in."""
+        with self._condition:
+            self._open = False
+            return self.take()

@@ -11,7 +11,7 @@ from typing import Any
 
 from sparse3d.cli.last_lines import last_lines
 from sparse3d.cli.terminal import Bar, duration, say
-from sparse3d.train.events import Cleaned, Evaluated, Event, Finished, Planned, Started, Stepped
+from sparse3d.train.events import Cleaned, Evaluated, Event, Finished, Planned, Started, Steered, Stepped
 
 # Between two JSON lines of one stage of loading.
 _PROGRESS_EVERY_S = 1.0
@@ -53,6 +53,9 @@ class TerminalReader:
             say(f"step {event.step}: PSNR {event.psnr:.2f} dB on the held-out photos, {event.count:,} {event.counted}")
         elif isinstance(event, Cleaned):
             self._cleaned(event)
+        elif isinstance(event, Steered):
+            done = "" if event.applied else " (not done)"
+            say(f"step {event.step}: {event.command}{done}: {event.said}")
         elif isinstance(event, Finished):
             self._training = False
             self._close()

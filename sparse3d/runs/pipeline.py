@@ -174,6 +174,9 @@ class _Run:
         if scene.camera_source != "given" and scene.test:
             told = self._share("aligning held-out cameras")
             metrics |= aligned_record(scene, result, cfg, metrics["per_view"], around.lpips, told)
+        if finished.commands:
+            # A run that was steered by hand is not what its settings alone would give.
+            metrics["commands"] = finished.commands
         metrics["peak_rss_mb"] = peak_rss_mb()
         self.progress.stop()
         metrics["seconds"] = {

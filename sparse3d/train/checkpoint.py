@@ -23,7 +23,7 @@ SCHEMA = 1
 FILE_NAME = "checkpoint.safetensors"
 _READABLE_NAME = "checkpoint.json"
 # What the loop itself keeps in the record; the rest is the trainee's.
-_LOOP_KEYS = ("kind", "schema", "step", "seconds", "seconds_eval", "order", "names", "config")
+_LOOP_KEYS = ("kind", "schema", "step", "seconds", "seconds_eval", "order", "names", "config", "commands")
 _GENERATOR, _EXTRA = "generator.", "extra."
 
 
@@ -33,7 +33,8 @@ class Checkpoint:
 
     tensors, state: of what is trained. generators: states of the random generators by name (uint8). extra: exposures
     and poses. order: state of the view order. config: the settings that the result depends on. names: training photos,
-    in order.
+    in order. commands: those that have changed what is trained (`steer.Steering.done`); what they changed is part of
+    tensors and state.
     """
 
     step: int
@@ -46,6 +47,7 @@ class Checkpoint:
     seconds: float = 0.0
     seconds_eval: float = 0.0
     extra: dict[str, Tensor] = field(default_factory=dict)
+    commands: list[dict[str, Any]] = field(default_factory=list)
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -64,6 +66,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         "names": checkpoint.names,
         "config": checkpoint.config,
     }
+    if checkpoint.commands:
+        record["commands"] = checkpoint.commands
     path = folder / FILE_NAME
     write_tensors(path, tensors, record)
     with atomic_file(folder / _READABLE_NAME) as file:
@@ -100,6 +104,7 @@ def load(folder: Path) -> Checkpoint:
             seconds=record["seconds"],
             seconds_eval=record["seconds_eval"],
             extra=group(_EXTRA),
+            commands=record.get("commands", []),
         )
     except KeyError as error:
         raise DataError(f"{path}: the checkpoint lacks {error}; train again with --overwrite") from None

@@ -95,6 +95,17 @@ class Cleaned(Counted):
 
 
 @dataclass(frozen=True)
+class Steered(Counted):
+    """The answer to a command (train/commands.py), after `step` steps. asked: its values; applied: whether it was done;
+    said: what was done, or why nothing was."""
+
+    command: str
+    asked: dict[str, Any]
+    applied: bool
+    said: str
+
+
+@dataclass(frozen=True)
 class Evaluated(Counted):
     """The held-out photos were rendered and compared. Values are None where no photo is held out.
     seconds: of the loop so far, evaluations left out; seconds_eval: of all evaluations so far."""
@@ -121,8 +132,10 @@ class Saved(Event):
 
 @dataclass(frozen=True)
 class Finished(Counted):
-    """The end. reason: completed (all steps), or stopped (asked to; a checkpoint to resume from is saved)."""
+    """The end. reason: completed (all steps), or stopped (asked to; a checkpoint to resume from is saved). commands:
+    how many have changed what was trained, over all parts of a resumed run."""
 
     reason: str
     seconds: float
     seconds_eval: float
+    commands: int = 0

@@ -22,30 +22,33 @@ from sparse3d.errors import DataError, DiskFullError, DivergedError
 from sparse3d.judge.background import evaluation_background
 from sparse3d.judge.evaluate import evaluate
 from sparse3d.kernels.step import photometric
-from sparse3d.live import Slot
+from sparse3d.live import Inbox, Slot, Snapshot
 from sparse3d.loss import Lpips
 from sparse3d.records.scene import Scene
 from sparse3d.train import checkpoint as checkpoints
 from sparse3d.train.clock import Clock
+from sparse3d.train.commands import Command
 from sparse3d.train.config import TrainConfig, binding_values, check_resumable
 from sparse3d.train.events import Evaluated, Event, Finished, Saved, Started, Stepped
 from sparse3d.train.run_folder import RunFolder
 from sparse3d.train.safety import is_sound_loss
 from sparse3d.train.shots import Shot, TrainingPhotos
+from sparse3d.train.steer import Steering
 from sparse3d.train.trainee import MakeTrainee, TraineeSetup
 
 
 @dataclass(frozen=True)
 class Around:
-    """What a run has to do with the world around it; none of it changes a bit of the result.
+    """What a run has to do with the world around it; only a command changes a bit of the result.
 
-    slot: gets a copy of what is trained at intervals and at the end. stop: when set, the step under way is finished, a
-    checkpoint saved, and the run ends with Finished("stopped"). lpips: also measured, where given. notes: for
-    `Started`.
+    slot: gets a copy of what is trained at intervals, after a command and at the end. stop: when set, the step under
+    way is finished, a checkpoint saved, and the run ends with Finished("stopped"). commands: read between steps, each
+    answered by a `Steered` event; closed at the end. lpips: also measured, where given. notes: for `Started`.
     """
 
-    slot: Slot[Any] | None = None
+    slot: Slot[Snapshot[Any]] | None = None
     stop: threading.Event | None = None
+    commands: Inbox[Command] | None = None
     lpips: Lpips | None = None
     notes: tuple[str, ...] = ()
 
@@ -73,12 +76,14 @@ def train(
     """
     loop = Loop(scene, make, cfg, folder)
     loop.photos.restore(learned or {}, partly=True)
+    if around.commands is not None:
+        loop.trainee.remember()
     if resume and folder is not None and checkpoints.exists(folder.path):
         loop.restore(checkpoints.load(folder.path))
     yield loop.started(around.notes)
     loop.clock.start()
     try:
-        while loop.step < cfg.steps and not around.stopped:
+        while loop.step < cfg.steps and not around.stopped and not loop.steering.stopping:
             yield from loop.advance(around)
     except KeyboardInterrupt:
         # Inside a step the state is half changed: the last checkpoint stays the one to resume from.
@@ -88,9 +93,11 @@ def train(
     loop.clock.pause()
     if folder is not None:
         yield Saved(loop.step, "checkpoint", loop.save())
+    if around.commands is not None:
+        yield from [loop.steering.refuse(command, loop.trainee, loop.step) for command in around.commands.close()]
     result = loop.trainee.snapshot()
     if around.slot is not None:
-        around.slot.put(result)
+        around.slot.put(Snapshot(loop.step, loop.trainee.changes, result))
     completed = loop.step >= cfg.steps
     if completed:
         yield loop.evaluate(around.lpips, final=True)
@@ -115,6 +122,7 @@ class Loop:
         self.photos = TrainingPhotos(scene, cfg, self.generators)
         self.trainee = make(TraineeSetup(scene, cfg, self.photos, self.generators))
         self.photometric = photometric(cfg.backend)
+        self.steering = Steering()
         self.step = 0
         self.in_step = False
         self.clock = Clock()
@@ -135,11 +143,17 @@ class Loop:
         )  # fmt: skip
 
     def finished(self, reason: str) -> Finished:
-        return Finished(*self._counted, reason, self.clock.seconds, self.clock.seconds_eval)
+        seconds = (self.clock.seconds, self.clock.seconds_eval)
+        return Finished(*self._counted, reason, *seconds, len(self.steering.done))
 
     def advance(self, around: Around = Around()) -> Generator[Event, None, None]:
-        """One step and what is due after it."""
+        """What was asked for since the step before, then one step and what is due after it. No step where it was asked
+        to stop (`steering.stopping`, `around.stop`)."""
         cfg = self.cfg
+        if around.commands is not None:
+            yield from self._obey(around.commands, around)
+            if self.steering.stopping or around.stopped:
+                return
         self.in_step = True
         shot = self.photos.next(self.step + 1)
         report = self._train_step(shot)
@@ -151,7 +165,7 @@ class Loop:
         if report is not None:
             yield report
         if around.slot is not None and _due(cfg.snapshot_every, self.step):
-            around.slot.put(self.trainee.snapshot())
+            self._show(around.slot)
         if self.step == cfg.steps:
             return
         if self.folder is not None and _due(cfg.checkpoint_every, self.step):
@@ -160,6 +174,35 @@ class Loop:
             self.clock.pause()
             yield self.evaluate(around.lpips, final=False)
             self.clock.start()
+
+    def _obey(self, commands: Inbox[Command], around: Around) -> Generator[Event, None, None]:
+        """Do all that was asked; while paused, wait for more."""
+        yield from self._do(commands.take(), around)
+        if not self.steering.paused:
+            return
+        self.clock.pause()
+        while self.steering.paused and not self.steering.stopping and not around.stopped:
+            self.steering.wait(commands, around.stop)
+            yield from self._do(commands.take(), around)
+        self.clock.start()
+
+    def _do(self, asked: list[Command], around: Around) -> Generator[Event, None, None]:
+        """Shown first and saved before it is told: a run killed after the answer resumes with what it says."""
+        before = len(self.steering.done)
+        self.in_step = True
+        answers = [self.steering.do(command, self.trainee, self.step) for command in asked]
+        self.in_step = False
+        saved: list[Event] = []
+        if len(self.steering.done) > before:
+            if around.slot is not None:
+                self._show(around.slot)
+            if self.folder is not None:
+                saved.append(Saved(self.step, "checkpoint", self.save()))
+        yield from answers
+        yield from saved
+
+    def _show(self, slot: Slot[Snapshot[Any]]) -> None:
+        slot.put(Snapshot(self.step, self.trainee.changes, self.trainee.snapshot()))
 
     def _train_step(self, shot: Shot) -> Stepped | None:
         rendering = self.trainee.render(shot)
@@ -232,6 +275,7 @@ class Loop:
                 seconds=self.clock.seconds,
                 seconds_eval=self.clock.seconds_eval,
                 extra=self.photos.tensors(),
+                commands=self.steering.done,
             ),
         )
 
@@ -254,6 +298,7 @@ class Loop:
             raise DataError(f"{where}: the checkpoint lacks {error}; train again with --overwrite") from None
         self.photos.order.restore(found.order)
         self.step = found.step
+        self.steering.done = list(found.commands)
         self.clock.restore(found.seconds, found.seconds_eval)
         self._last_check = found.step
 

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from sparse3d.camera import Camera
+from sparse3d.errors import UsageError
 from sparse3d.kernels.step import StepRendering
 from sparse3d.records.scene import Scene
+from sparse3d.train.commands import Command
 from sparse3d.train.config import TrainConfig
 from sparse3d.train.events import Event
 from sparse3d.train.shots import Shot, TrainingPhotos
@@ -90,6 +92,21 @@ class Trainee(abc.ABC):
     @abc.abstractmethod
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Take back what `tensors` and `state` gave. Raises KeyError for what is missing."""
+
+    @property
+    def changes(self) -> int:
+        """How often parts were added, removed or moved since this trainee was made: what a selection names, so that
+        `obey` finds its parts again. 0 where selections never age."""
+        return 0
+
+    def remember(self) -> None:
+        """Called before the first step of a run that takes commands: selections will be made."""
+        return
+
+    def obey(self, command: Command) -> str:
+        """Do what was asked between two steps; a sentence that says what was done. What it changes belongs to `tensors`
+        and `state`. Raises UsageError that says why not, and nothing has changed."""
+        raise UsageError(f"a run on {self.counted} does not know the command {command.name!r}; it goes on as it was")
 
     def details(self) -> dict[str, float]:
         """Numbers for a report of progress beside loss and count."""

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sparse3d.errors import DataError
 from sparse3d.geometry.rigid import se3_exp
-from sparse3d.live import Slot
+from sparse3d.live import Slot, Snapshot
 from sparse3d.photos.photo import Photo
 from sparse3d.photos.store import ImageStore
 from sparse3d.records.scene import Scene
@@ -65,7 +65,7 @@ def assert_same_bits(a: Splats, b: Splats) -> None:
 
 def test_training_reaches_a_psnr_floor_on_held_out_photos(tiny_scene: Scene):
     before = loop(tiny_scene, tiny.initial(), CONFIG).evaluate(None, final=False).psnr
-    slot: Slot[Splats] = Slot()
+    slot: Slot[Snapshot[Splats]] = Slot()
     events, splats = run_to_end(tiny_scene, CONFIG, slot=slot)
     final = next(event for event in events if isinstance(event, Evaluated))
     assert final.final
@@ -78,7 +78,8 @@ def test_training_reaches_a_psnr_floor_on_held_out_photos(tiny_scene: Scene):
     assert [row["name"] for row in final.per_view] == ["03.png", "07.png"]
     newest, _ = slot.get()
     assert newest is not None
-    assert_same_bits(newest, splats)
+    assert newest.step == CONFIG.steps
+    assert_same_bits(newest.value, splats)
 
 
 def test_events_tell_the_run_in_order(tiny_scene: Scene):

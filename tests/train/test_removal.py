@@ -88,12 +88,12 @@ def test_planted_floaters_go_in_the_middle_of_a_run(tiny_scene: Scene):
 def test_the_change_for_a_training_run():
     splats = tiny.true_splats()
     found = Floaters(torch.arange(TRUE) % 3 == 0, {"front": 50})
-    update = without(splats, found)
+    update = without(splats, found.remove)
     assert update is not None
     assert (update.removed, len(update.source_row), bool(update.is_new.any())) == (50, 100, False)
     assert torch.equal(update.params["means"], splats.means[update.source_row])
     assert not found.remove[update.source_row].any()
-    assert without(splats, Floaters(torch.zeros(TRUE, dtype=torch.bool), {})) is None
+    assert without(splats, torch.zeros(TRUE, dtype=torch.bool)) is None
 
 
 def test_moments_and_statistics_follow_their_splats(tiny_scene: Scene):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sparse3d.errors import DivergedError
 from sparse3d.formats.tensor_file import read_tensors
-from sparse3d.live import Slot
+from sparse3d.live import Slot, Snapshot
 from sparse3d.records.scene import Scene
 from sparse3d.train import checkpoint
 from sparse3d.train.config import ScheduleConfig, TrainConfig
@@ -39,7 +39,7 @@ def go(
     *,
     resume: bool = False,
     stop_at: int | None = None,
-    slot: Slot | None = None,
+    slot: Slot[Snapshot[Tensor]] | None = None,
 ) -> tuple[list[Event], Tensor]:
     events, stop = [], threading.Event()
     running = train(scene, PointGrid, cfg, folder, resume=resume, around=Around(slot=slot, stop=stop))
@@ -53,7 +53,7 @@ def go(
 
 
 def test_points_train_through_the_same_loop(tiny_scene: Scene):
-    slot: Slot[Tensor] = Slot()
+    slot: Slot[Snapshot[Tensor]] = Slot()
     events, colours = go(tiny_scene, CONFIG, slot=slot)
     reports = [event for event in events if isinstance(event, Stepped)]
     assert [event.step for event in reports] == list(range(5, 61, 5))
@@ -65,7 +65,7 @@ def test_points_train_through_the_same_loop(tiny_scene: Scene):
     assert colours.shape == (MANY, 3)
     newest, _ = slot.get()
     assert newest is not None
-    assert torch.equal(newest, colours)
+    assert torch.equal(newest.value, colours)
 
 
 def test_its_events_count_points(tiny_scene: Scene):

@@ -158,8 +158,8 @@ def depth_maps(scene: Scene) -> dict[int, DepthMap]:
 def train(
     scene: Scene, splats: Splats, cfg: TrainConfig, folder: RunFolder | None = None, **options: Any
 ) -> Generator[Event, None, Splats]:
-    """`loop.train` on splats. options: depth_maps, hull, through, surfaces (of `SplatsFrom`); slot, stop, lpips, notes
-    (of `Around`); resume, learned."""
+    """`loop.train` on splats. options: depth_maps, hull, through, surfaces (of `SplatsFrom`); slot, stop, commands,
+    lpips, notes (of `Around`); resume, learned."""
     make, around, rest = _sorted(splats, options)
     return loops.train(scene, make, cfg, folder, around=Around(**around), **rest)
 
@@ -191,5 +191,5 @@ def shot(
 
 def _sorted(splats: Splats, options: dict[str, Any]) -> tuple[SplatsFrom, dict[str, Any], dict[str, Any]]:
     make = {name: options.pop(name) for name in ("depth_maps", "hull", "through", "surfaces") if name in options}
-    around = {name: options.pop(name) for name in ("slot", "stop", "lpips", "notes") if name in options}
+    around = {name: options.pop(name) for name in ("slot", "stop", "commands", "lpips", "notes") if name in options}
     return SplatsFrom(splats, **make), around, options

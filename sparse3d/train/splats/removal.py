@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse3d.depth.depth_map import DepthMap
 from sparse3d.judge.air import Air
-from sparse3d.judge.floaters import Floaters, Region, find_floaters
+from sparse3d.judge.floaters import Region, find_floaters
 from sparse3d.splats import Splats
 from sparse3d.train.config import TrainConfig
 from sparse3d.train.shots import TrainingPhotos
@@ -55,7 +56,7 @@ class FloaterRemoval:
         photos = self._photos.judges(scale=self._scale(), most=cfg.floaters.photos, depths=self._depths)
         backend = None if cfg.backend == "auto" else cfg.backend
         found = find_floaters(splats, photos, cfg.floaters, hull=self._hull, backend=backend)
-        update = without(splats, found)
+        update = without(splats, found.remove)
         if update is None or found.share > cfg.floaters.max_share:
             return Removal(None, found.counts, kept=update is not None)
         return Removal(update, found.counts)
@@ -100,19 +101,18 @@ class OutsideRemoval:
         number = int(outside.sum())
         if number == 0:
             return Removal(None, {})
-        found = Floaters(outside, {self._what: number})
         if number == len(outside):
-            return Removal(None, found.counts, kept=True)
-        return Removal(without(splats, found), found.counts)
+            return Removal(None, {self._what: number}, kept=True)
+        return Removal(without(splats, outside), {self._what: number})
 
 
-def without(splats: Splats, found: Floaters) -> DensityUpdate | None:
-    """The change that removes them, None where there is none: rows that stay, in their order."""
-    if not bool(found.remove.any()):
+def without(splats: Splats, remove: Tensor) -> DensityUpdate | None:
+    """The change that removes those of the mask [N], None where there is none: rows that stay, in their order."""
+    if not bool(remove.any()):
         return None
-    rows = torch.nonzero(~found.remove)[:, 0]
+    rows = torch.nonzero(~remove)[:, 0]
     params = {name: tensor[rows].contiguous() for name, tensor in splats.named()}
-    return DensityUpdate(params, rows, torch.zeros_like(rows, dtype=torch.bool), removed=int(found.remove.sum()))
+    return DensityUpdate(params, rows, torch.zeros_like(rows, dtype=torch.bool), removed=int(remove.sum()))
 
 
 def _steps(moments: tuple[float, ...], steps: int) -> set[int]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparse3d.camera import Camera
 from sparse3d.depth.depth_map import DepthMap
-from sparse3d.errors import DataError
+from sparse3d.errors import DataError, UsageError
 from sparse3d.judge.air import Air
 from sparse3d.judge.floaters import Region
 from sparse3d.kernels.records import (
@@ -30,6 +30,7 @@ from sparse3d.kernels.step import StepRendering, backend_name, splat_step
 from sparse3d.records.scene import Scene
 from sparse3d.splats import PARAMETER_NAMES, Splats
 from sparse3d.start.find import Start
+from sparse3d.train.commands import Allow, Command, Delete, DeleteRegion, KeepOut, SetDensity, SetRates
 from sparse3d.train.config import TrainConfig
 from sparse3d.train.events import Cleaned, Densified, Event
 from sparse3d.train.shots import Shot
@@ -38,8 +39,10 @@ from sparse3d.train.splats.density import POLICIES, RefineContext
 from sparse3d.train.splats.density.policy import DensityUpdate
 from sparse3d.train.splats.dump import StepInputs, write_dump
 from sparse3d.train.splats.follow import follow
-from sparse3d.train.splats.removal import FloaterRemoval, OutsideRemoval
+from sparse3d.train.splats.lineage import Lineage
+from sparse3d.train.splats.removal import FloaterRemoval, OutsideRemoval, without
 from sparse3d.train.splats.safety import find_bad
+from sparse3d.train.splats.steer import KEEP_OUT_EVERY, Steering, check_region, within
 from sparse3d.train.splats.straight_through import StraightThrough
 from sparse3d.train.splats.terms.active import ActiveTerms
 from sparse3d.train.splats.terms.term import TermSetup
@@ -114,6 +117,7 @@ class SplatTrainee(Trainee):
             FloaterRemoval(setup.photos, cfg, begin.depth_maps, begin.hull),
         )
         self._step: _Step | None = None
+        self._steering, self._lineage = Steering(), Lineage()
 
     @property
     def count(self) -> int:
@@ -157,10 +161,68 @@ class SplatTrainee(Trainee):
             if removal.due(number):
                 found = removal.find(Splats(**self.params, antialias=cfg.antialias))
                 if found.update is not None:
-                    self.stats = self.stats.select(found.update.source_row)
-                    self._take(found.update)
+                    self._remove(found.update)
                 events.append(Cleaned(number, self.count, self.counted, found.counts, found.kept))
+        if self._steering.regions and (events or number % KEEP_OUT_EVERY == 0 or number == cfg.steps):
+            events += self._hold_off(number)
         return events
+
+    def _hold_off(self, number: int) -> list[Event]:
+        """Remove what came into a region that is kept out. Where that is every splat, all stay."""
+        inside = self._steering.inside(self.params["means"])
+        found = int(inside.sum())
+        if found == 0:
+            return []
+        kept = found == self.count
+        if not kept:
+            self._delete(inside)
+        return [Cleaned(number, self.count, self.counted, {"kept out": found}, kept)]
+
+    @property
+    def changes(self) -> int:
+        return self._lineage.changes
+
+    def remember(self) -> None:
+        self._lineage.remember()
+
+    def obey(self, command: Command) -> str:
+        if isinstance(command, (SetRates, SetDensity)):
+            return self._change(command)
+        if isinstance(command, Delete):
+            return self._delete(self._lineage.now(command.rows, command.changes, self.count))
+        if isinstance(command, DeleteRegion):
+            return self._delete(within(check_region(command.region), self.params["means"]))
+        if isinstance(command, KeepOut):
+            inside = within(check_region(command.region), self.params["means"])
+            said = self._delete(inside) if bool(inside.any()) else "nothing is there now"
+            self._steering.keep_out(command.region)
+            return f"{said}; nothing will grow there"
+        if isinstance(command, Allow):
+            self._steering.allow(command.region)
+            return "splats may grow there again"
+        return super().obey(command)
+
+    def _change(self, command: SetRates | SetDensity) -> str:
+        self._cfg = self._steering.change(self._cfg, command.name, command.values)
+        self._policy = POLICIES[self._cfg.density.policy](self._cfg.density)
+        told = ", ".join(f"{name} {value}" for name, value in command.asked().items())
+        return f"from the next step on, {command.name}: {told}"
+
+    def _delete(self, remove: Tensor) -> str:
+        """Raises UsageError where that is none of the splats, or all."""
+        number = int(remove.sum())
+        if number == 0:
+            raise UsageError("none of the splats that there are was meant, so nothing was deleted")
+        if number == self.count:
+            raise UsageError(f"that would delete all {number:,} splats; leave some to train")
+        update = without(Splats(**self.params, antialias=self._cfg.antialias), remove)
+        assert update is not None
+        self._remove(update)
+        return f"deleted {number:,} of {number + self.count:,} splats"
+
+    def _remove(self, update: DensityUpdate) -> None:
+        self.stats = self.stats.select(update.source_row)
+        self._take(update)
 
     def _densify(self, shot: Shot) -> DensityUpdate | None:
         cfg = self._cfg
@@ -178,6 +240,7 @@ class SplatTrainee(Trainee):
         return update
 
     def _take(self, update: DensityUpdate) -> None:
+        self._lineage.add(self.count, update.source_row)
         self.adam, self.params = follow(self.adam, update), update.params
         self._terms.after_refine(self.params)
 
@@ -213,7 +276,9 @@ class SplatTrainee(Trainee):
         return out | {f"terms.{name}": tensor for name, tensor in self._terms.tensors().items()}
 
     def state(self) -> dict[str, Any]:
-        return {"adam_step": self.adam.step, "num_splats": self.count, "antialias": self._cfg.antialias}
+        state = {"adam_step": self.adam.step, "num_splats": self.count, "antialias": self._cfg.antialias}
+        steered = self._steering.state()
+        return state | {"steered": steered} if steered else state
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         def group(prefix: str, names: tuple[str, ...]) -> dict[str, Tensor]:
@@ -226,6 +291,8 @@ class SplatTrainee(Trainee):
         self.stats = DensityStats(**group("stats.", tuple(vars(self.stats))))
         mine = {name.removeprefix("terms."): t for name, t in tensors.items() if name.startswith("terms.")}
         self._terms.restore(mine)
+        self._cfg = self._steering.restore(self._cfg, state.get("steered", {}))
+        self._policy = POLICIES[self._cfg.density.policy](self._cfg.density)
 
     @property
     def _under_way(self) -> _Step:
