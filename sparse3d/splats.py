@@ -26,7 +26,8 @@ class Splats:
     means [N,3] world units; quats_wxyz [N,4] any non-zero length, normalised where used; log_scales [N,3] natural log
     of the standard deviations in world units; logit_opacities [N]; sh0 [N,1,3] and shN [N,K,3] real spherical
     harmonics in the order and sign of 3DGS, K = 0, 3, 8, 15 or 24; colour = max(0, 0.5 + sum of terms), sRGB.
-    `antialias` says that the scene was trained with the opacity compensation for the low-pass filter.
+    `antialias` says that the scene was trained with the opacity compensation for the low-pass filter. `origin`: the
+    place in the world that means are counted from, for scenes too far from the world's own origin for float32.
     Raises DataError where shapes do not fit together. N may be 0.
     """
 
@@ -37,6 +38,7 @@ class Splats:
     sh0: Tensor
     shN: Tensor
     antialias: bool = False
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         n = self.means.shape[0]

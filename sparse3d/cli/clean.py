@@ -68,6 +68,7 @@ def main(words: Sequence[str]) -> int:
     args = parse(Args, words, prog="clean")
     from sparse3d import formats
     from sparse3d.kernels import cpu
+    from sparse3d.records.frame import frame_of_splats
     from sparse3d.runs.clean import clean
     from sparse3d.runs.finished import FinishedRun, is_run, splat_file
 
@@ -87,8 +88,9 @@ def main(words: Sequence[str]) -> int:
         with Bar("looking for floaters") as bar:
             bar.show(None, f"{photos} photos" if photos else "without photos")
             cfg = TrainConfig() if run is None else run.config.train
-            done = clean(splats, scene, cfg, args.floaters, forced=args.force)
-    for note in formats.write(args.out, done.splats):
+            frame = frame_of_splats(splats) if scene is None else scene.frame
+            done = clean(frame.splats_in(splats), scene, cfg, args.floaters, forced=args.force)
+    for note in formats.write(args.out, frame.splats_out(done.splats, splats.origin)):
         say(f"note: {note}")
     result = {
         "in": str(args.source), "out": str(args.out), "photos": photos, "splats_before": splats.num_splats,

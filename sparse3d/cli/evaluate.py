@@ -60,9 +60,10 @@ def _held_out(args: Args, run: FinishedRun) -> dict[str, Any]:
     from sparse3d.runs.masked import masked_notes
     from sparse3d.runs.report import alpha_record, fitting_of
 
-    splats, train = run.splats, run.config.train
+    train = run.config.train
     # Held-out cameras are never refined, and aligning them goes by the extent that training saw.
     with _loading(args, run) as scene:
+        splats = scene.frame.splats_in(run.splats)
         if not scene.test:
             raise UsageError(
                 f"{args.run}: this run held out no photo, so there is nothing to compare with; use --leave-one-out, or "

@@ -106,6 +106,7 @@ def _splats(splats: Splats) -> dict[str, Any]:
         "num_splats": splats.num_splats,
         "sh_degree": splats.sh_degree,
         "antialias": splats.antialias,
+        **({"origin": [list(splats.origin)]} if any(splats.origin) else {}),
         "bounds_98": [[round(float(v), 4) for v in low], [round(float(v), 4) for v in high]],
         "median_scale": float(f"{scales[len(scales) // 2]:.4g}"),
         "median_opacity": round(float(opacities[len(opacities) // 2]), 4),
@@ -156,5 +157,5 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list):
-        return " to ".join("(" + ", ".join(f"{v:g}" for v in corner) + ")" for corner in value)
+        return " to ".join("(" + ", ".join(f"{v:.10g}" for v in corner) + ")" for corner in value)
     return str(value)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparse3d.camera import Camera
+    from sparse3d.geometry.places import Origin
     from sparse3d.splats import Splats
 
 _PATHS = ("orbit", "interpolate")
@@ -68,6 +69,7 @@ def main(words: Sequence[str]) -> int:
         raise UsageError(f"{out}: is not empty; add --overwrite to write into it all the same, or choose another --out")
     from sparse3d import formats
     from sparse3d.cli import video
+    from sparse3d.records.frame import frame_of_splats
     from sparse3d.runs.finished import splat_file
 
     if is_video:
@@ -75,7 +77,11 @@ def main(words: Sequence[str]) -> int:
     splats, left_out = formats.read_with_notes(splat_file(args.what), drop_invalid=args.drop_invalid)
     for note in left_out:
         say(f"note: {note}")
-    cameras = [_sized(camera, size, even=is_video) for camera in _cameras(args, splats)]
+    frame = frame_of_splats(splats)
+    cameras = [
+        _sized(frame.camera_in(camera, origin), size, even=is_video) for camera, origin in _cameras(args, splats)
+    ]
+    splats = frame.splats_in(splats)
     say(f"{len(cameras)} pictures of {cameras[0].width}x{cameras[0].height}, {splats.num_splats:,} splats")
     pictures = _draw(args, splats, cameras)
     if is_video:
@@ -101,7 +107,8 @@ def _draw(args: Args, splats: Splats, cameras: Sequence[Camera]) -> Iterator[NDA
             bar.show((i + 1) / len(cameras), f"{i + 1} of {len(cameras)}")
 
 
-def _cameras(args: Args, splats: Splats) -> list[Camera]:
+def _cameras(args: Args, splats: Splats) -> list[tuple[Camera, Origin]]:
+    """Each with the place in the world that it is counted from."""
     from sparse3d.render import camera_path
     from sparse3d.render.camera_file import read_camera_file
     from sparse3d.runs.finished import cameras_beside
@@ -109,7 +116,7 @@ def _cameras(args: Args, splats: Splats) -> list[Camera]:
     if args.path not in _PATHS:
         if not args.path.lower().endswith(".json"):
             raise UsageError(f"--path {args.path!r}: give orbit, interpolate, or a .json file of cameras")
-        return [named.camera for named in read_camera_file(Path(args.path))]
+        return [(named.camera, named.origin) for named in read_camera_file(Path(args.path))]
     named = cameras_beside(args.what)
     if named:
         cameras = [item.camera for item in named if item.split == "train"] or [item.camera for item in named]
@@ -121,7 +128,8 @@ def _cameras(args: Args, splats: Splats) -> list[Camera]:
             "--path orbit"
         )
     make = camera_path.orbit if args.path == "orbit" else camera_path.interpolate
-    return make(cameras, args.frames)
+    origin = named[0].origin if named else splats.origin
+    return [(camera, origin) for camera in make(cameras, args.frames)]
 
 
 def _sized(camera: Camera, size: tuple[int, int] | None, *, even: bool) -> Camera:

@@ -16,6 +16,7 @@ from sparse3d.formats.folder import FolderFormat, folder_formats
 from sparse3d.formats.format import WriteOptions, kept_degree
 from sparse3d.formats.html.options import PageOptions
 from sparse3d.formats.page import as_page_format
+from sparse3d.records.frame import Frame
 from sparse3d.splats import Splats
 from sparse3d.train.splats.straight_through import Quantiser
 
@@ -34,12 +35,14 @@ class Encoded:
 class Coder:
     """Writes for one output path. The size of a page is that of the scene in it, of a folder that of all its files.
 
-    page: what a page shows around the scene; other formats have no use for it. Raises UsageError for a suffix of no
-    format, of one that is only read, and for options it does not know.
+    page: what a page shows around the scene; other formats have no use for it. frame, origin: of the splats that it is
+    given, and of the world that is written; what it gives back is in the frame again. Raises UsageError for a suffix of
+    no format, of one that is only read, and for options it does not know.
     """
 
     def __init__(self, out: Path, opts: WriteOptions, page: PageOptions | None = None) -> None:
         self.out, self.page = out, page
+        self.frame, self.origin = Frame(), Frame().origin
         folders = [fmt for fmt in folder_formats() if fmt.folder_index == out.name]
         self.folder: FolderFormat | None = folders[0] if folders else None
         self.format: Format = self.folder or format_for_suffix(out)
@@ -64,6 +67,7 @@ class Coder:
 
     def size(self, splats: Splats, opts: WriteOptions) -> int:
         """Bytes of the scene in the file."""
+        splats = self.outside(splats)
         if self.folder is not None:
             return sum(map(len, self.folder.parts(splats, opts).values()))
         scene = io.BytesIO()
@@ -73,17 +77,26 @@ class Coder:
 
     def quantised(self, splats: Splats, opts: WriteOptions) -> Splats:
         """What a reader of the file gets."""
-        return self.format.quantised(splats, opts)
+        return self.inside(self.format.quantised(self.outside(splats), opts))
+
+    def outside(self, splats: Splats) -> Splats:
+        """As they are written."""
+        return self.frame.splats_out(splats, self.origin)
+
+    def inside(self, splats: Splats) -> Splats:
+        """As they were given, from what was written."""
+        return self.frame.splats_in(replace(splats, origin=self.origin))
 
     def quantiser(self, opts: WriteOptions) -> Quantiser:
         """The same in the order of its input."""
         quick = replace(opts, effort="default")
 
         def quantise(splats: Splats) -> Splats:
-            order = self.format.file_order(splats)
+            written = self.outside(splats)
+            order = self.format.file_order(written)
             back = torch.empty_like(order)
             back[order] = torch.arange(len(order))
-            made = self.format.quantised(splats, quick).select(back)
+            made = self.inside(self.format.quantised(written, quick)).select(back)
             # Formats may name an ellipsoid's axes anew.
             return with_axes_near(made, torch.nn.functional.normalize(splats.quats_wxyz, dim=1))
 
@@ -91,6 +104,7 @@ class Coder:
 
     def encode(self, splats: Splats, opts: WriteOptions) -> Encoded:
         """The whole file or folder, in memory."""
+        splats = self.outside(splats)
         if self.folder is not None:
             files, notes = self.folder.parts_with_notes(splats, opts)
             size = sum(map(len, files.values()))
@@ -104,8 +118,8 @@ class Coder:
     def decoded(self, made: Encoded) -> Splats:
         """What a reader gets of these bytes."""
         if self.folder is None:
-            return self.format.read(io.BytesIO(made.files[""]))
-        return self.folder.splats_of_parts(made.files)
+            return self.inside(self.format.read(io.BytesIO(made.files[""])))
+        return self.inside(self.folder.splats_of_parts(made.files))
 
     def write(self, made: Encoded) -> None:
         """Atomically to the output path. Raises as `formats.write`."""

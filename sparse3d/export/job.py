@@ -38,6 +38,7 @@ def export_file(
     began = time.perf_counter()
     coder = coder_for(out, target)
     with open_source(path, scene, drop_invalid=target.drop_invalid) as source:
+        coder.frame, coder.origin = source.frame, source.origin
         if coder.writes_page:
             coder.page = page_of(source, out)
         fit = Fit(source, coder, target, tell)
@@ -81,4 +82,5 @@ def _swept(
 def page_of(source: Source, out: Path) -> PageOptions:
     """The page's title is the file's name; it opens at the best one of the source's own cameras."""
     sampled = source.found.endswith("around the scene")
-    return page_options(out.stem, source.splats, () if sampled else source.cameras)
+    cameras = [] if sampled else [source.frame.camera_out(camera, source.origin) for camera in source.cameras]
+    return page_options(out.stem, source.frame.splats_out(source.splats, source.origin), cameras)

@@ -49,11 +49,13 @@ def export_lod(
     # Each level by itself is written as a bundle would be.
     coder = Coder(Path("level.sog"), WriteOptions(target.sh_degree, target.effort, None, target.knobs))
     with open_source(path, scene, drop_invalid=target.drop_invalid) as source:
+        coder.frame, coder.origin = source.frame, source.origin
         fit = Fit(source, coder, target, tell)
         made, levels = _levels_within(source, fit, target)
-        sizes = write_streamed_sog(folder, levels, made.opts)
+        sizes = write_streamed_sog(folder, [coder.outside(level) for level in levels], made.opts)
         total = sum(sizes.values())
-        values = report(source, coder, made, Encoded(sizes_only(sizes), total, total, ()), _finest_level(folder))
+        finest = coder.inside(_finest_level(folder))
+        values = report(source, coder, made, Encoded(sizes_only(sizes), total, total, ()), finest)
         values |= {
             "out": str(folder / INDEX), "format": "streamed sog", "levels": [level.num_splats for level in levels],
             "without_photos": source.without, "seconds": round(time.perf_counter() - began, 2),

@@ -12,6 +12,7 @@ from PIL import Image
 from sparse3d.camera import Camera
 from sparse3d.export.first_view import first_view
 from sparse3d.formats.html.options import PageOptions, StartCamera, start_of_splats
+from sparse3d.records.frame import frame_of_splats
 from sparse3d.render import render
 from sparse3d.splats import Splats
 
@@ -47,7 +48,9 @@ def view_of_start(start: StartCamera, side: int) -> Camera:
 
 
 def _poster(splats: Splats, start: StartCamera) -> bytes:
-    image = render(splats, view_of_start(start, _POSTER_SIDE)).image.clamp(0, 1).cpu().numpy()
+    frame = frame_of_splats(splats)
+    camera = frame.camera_in(view_of_start(start, _POSTER_SIDE), splats.origin)
+    image = render(frame.splats_in(splats), camera).image.clamp(0, 1).cpu().numpy()
     out = io.BytesIO()
     Image.fromarray(np.round(image * 255).astype(np.uint8)).save(out, "PNG")
     return out.getvalue()

@@ -19,8 +19,10 @@ from sparse3d.compress.sampled_cameras import sample_cameras
 from sparse3d.errors import DataError
 from sparse3d.export.run_photos import RunPhotos, open_run_photos
 from sparse3d.formats.folder import find_folder_format
+from sparse3d.geometry.places import Origin
 from sparse3d.load.config import SceneConfig
 from sparse3d.load.scene import find_kind, load_scene
+from sparse3d.records.frame import Frame, frame_of_splats
 from sparse3d.runs.finished import FinishedRun, is_run, splat_file
 from sparse3d.splats import Splats
 from sparse3d.train.config import TrainConfig
@@ -35,7 +37,8 @@ class Source:
 
     photos: None where there are none, and then `without` says why, one sentence. cameras: of the training photos, or of
     the run without its photos, or sampled around the scene (`found` names which). background [3]: behind the splats.
-    notes: sentences about rows of the file that were left out.
+    notes: sentences about rows of the file that were left out. frame: the one that splats and cameras are in; origin:
+    that of the file's world.
     """
 
     path: Path
@@ -47,6 +50,8 @@ class Source:
     found: str
     background: Tensor
     notes: tuple[str, ...] = ()
+    frame: Frame = Frame()  # noqa: RUF009 - frozen
+    origin: Origin = (0.0, 0.0, 0.0)
 
     def weights(self, splats: Splats, progress: Callable[[float], None] | None = None) -> Importance:
         """What `splats` weigh in the views of `cameras`; the measures that need probes are not taken."""
@@ -85,10 +90,18 @@ def open_source(path: Path, scene: Path | None = None, *, drop_invalid: bool = F
             photos, without = None, "the scene has no training photo"
         if photos is not None:
             found = f"{len(photos.cameras)} training photos"
-            yield Source(file, splats, size, photos, "", tuple(photos.cameras), found, photos.background, notes)
+            frame = photos.scene.frame
+            yield Source(
+                file, frame.splats_in(splats), size, photos, "", tuple(photos.cameras), found, photos.background, notes,
+                frame, splats.origin,
+            )  # fmt: skip
             return
-        cameras, found = _cameras_without_photos(path, splats)
-        yield Source(file, splats, size, None, without, tuple(cameras), found, torch.zeros(3), notes)
+        frame = frame_of_splats(splats)
+        inside = frame.splats_in(splats)
+        cameras, found = _cameras_without_photos(path, inside, frame)
+        yield Source(
+            file, inside, size, None, without, tuple(cameras), found, torch.zeros(3), notes, frame, splats.origin
+        )
 
 
 def spread(items: Sequence[int], count: int) -> list[int]:
@@ -118,10 +131,11 @@ def _finite(splats: Splats, file: Path) -> Splats:
     return bounded if bool(rows.all()) else bounded.select(rows)
 
 
-def _cameras_without_photos(path: Path, splats: Splats) -> tuple[list[Camera], str]:
-    cameras = FinishedRun.open(path).cameras if is_run(path) else []
-    if cameras:
-        chosen = [cameras[i] for i in spread(range(len(cameras)), _VIEWS)]
+def _cameras_without_photos(path: Path, splats: Splats, frame: Frame) -> tuple[list[Camera], str]:
+    run = FinishedRun.open(path) if is_run(path) else None
+    if run is not None and run.cameras:
+        cameras, origin = run.cameras, run.named_cameras[0].origin
+        chosen = [frame.camera_in(cameras[i], origin) for i in spread(range(len(cameras)), _VIEWS)]
         return chosen, f"{len(chosen)} cameras of the run"
     cameras = sample_cameras(splats, _VIEWS)
     return cameras, f"{len(cameras)} cameras around the scene"

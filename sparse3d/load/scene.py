@@ -22,6 +22,7 @@ from sparse3d.photos.masks import find_masks
 from sparse3d.photos.photo import Photo
 from sparse3d.photos.store import ImageStore
 from sparse3d.photos.undistort import is_distorted, pinhole_camera
+from sparse3d.records.frame import Frame, frame_of_cameras
 from sparse3d.records.matches import Matches
 from sparse3d.records.points import Points
 from sparse3d.records.scene import Scene
@@ -100,6 +101,8 @@ def load_scene(
     points, more = _chosen_points(posed.points, cfg)
     photos, scaled = fit_cameras(posed.photos)
     notes += more + scaled
+    frame, photos, points = _framed(photos, points, posed.camera_source)
+    notes += frame_notes(frame)
     size = training_size([photos[i] for i in posed.split.train], cfg)
     notes += (size.reason,) if size.reason else ()
     cfg = replace(cfg, max_side="full" if size.side is None else size.side)
@@ -117,7 +120,37 @@ def load_scene(
         has_masks=any(p.mask_path is not None or p.alpha_is_mask for p in photos),
         notes=notes,
         matches=matches,
+        frame=frame,
     )
+
+
+def _framed(
+    photos: tuple[Photo, ...], points: Points | None, camera_source: str
+) -> tuple[Frame, tuple[Photo, ...], Points | None]:
+    """The frame that the scene is computed in, and photos and points there. Structure from motion has its own units and
+    begins near its origin. All photos choose it, so that it is the same whichever train."""
+    frame = Frame()
+    if camera_source == "given":
+        frame = frame_of_cameras([photo.camera for photo in photos if photo.camera is not None])
+    moved = tuple(
+        photo if photo.camera is None else replace(photo, camera=frame.camera_in(photo.camera)) for photo in photos
+    )
+    return frame, moved, None if points is None else replace(points, xyz=frame.points_in(points.xyz))
+
+
+def frame_notes(frame: Frame) -> tuple[str, ...]:
+    """Sentences on a frame other than the scene's own."""
+    notes = ()
+    if any(frame.origin):
+        place = ", ".join(f"{v:.15g}" for v in frame.origin)
+        notes += (
+            f"the scene lies far from its origin: cameras and splats are counted from the local origin ({place}), "
+            "which config.toml, cameras.json and splat.ply name",
+        )
+    if frame.scale != 1.0:
+        change = f"{frame.scale:,.15g} times as large" if frame.scale > 1 else f"{1 / frame.scale:,.15g} times as small"
+        notes += (f"the scene is computed {change}; what is written has its own units",)
+    return notes
 
 
 def _check_masks_folder(cfg: SceneConfig) -> None:

@@ -13,13 +13,14 @@ from sparse3d.errors import DataError
 
 @dataclass(frozen=True)
 class Points:
-    """Coloured points in the world: xyz [N,3] float32, rgb [N,3] float32 in 0..1 (sRGB), error_px [N] or None.
+    """Coloured points in the world: xyz [N,3] float32 (float64 as parsed, until `load_scene` has moved them), rgb [N,3]
+    float32 in 0..1 (sRGB), error_px [N] or None.
 
     If they come from depth maps, also normal [N,3] (unit, facing the camera), radius [N] (half the distance to
     the neighbours, world units) and confidence [N] in 0..1; else None.
     """
 
-    xyz: NDArray[np.float32]
+    xyz: NDArray[np.floating]
     rgb: NDArray[np.float32]
     error_px: NDArray[np.float32] | None = None
     normal: NDArray[np.float32] | None = None

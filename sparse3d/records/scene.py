@@ -10,6 +10,7 @@ import numpy as np
 
 from sparse3d.camera import Camera
 from sparse3d.photos.store import ImageStore
+from sparse3d.records.frame import Frame
 from sparse3d.records.matches import Matches
 from sparse3d.records.points import Points
 
@@ -21,7 +22,8 @@ class Scene:
     cameras: pinhole (undistorted), at the size trained on. images: lazy store; `images[i]` float32 [H,W,3] in 0..1,
     `images.mask(i)` float32 [H,W] or None (1 = counts). train, test: indices, disjoint. camera_source: "given",
     "sfm_train" or "sfm_all". points: given ones or those of structure from motion, from training photos only, or None.
-    matches: the user's own.
+    matches: the user's own. frame: the way from the world of the user's files to the one that cameras and points are
+    in.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Scene:
     has_masks: bool = False
     notes: tuple[str, ...] = field(default=())
     matches: Matches | None = None
+    frame: Frame = Frame()  # noqa: RUF009 - frozen
 
     @property
     def extent(self) -> float:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras in a JSON file: `cameras.json` of a run, or a path that somebody made in the same form.
 
-{"cameras": [{"name", "split", "width", "height", "fx", "fy", "cx", "cy", "cam_from_world": 4x4}, ...]}: pixels with
-centres at +0.5, OpenCV axes; name and split may be missing.
+{"origin": [x, y, z], "cameras": [{"name", "split", "width", "height", "fx", "fy", "cx", "cy", "cam_from_world": 4x4},
+...]}: pixels with centres at +0.5, OpenCV axes; name and split may be missing. origin: the place in the world that the
+cameras are counted from (missing: the world's own).
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ import numpy as np
 
 from sparse3d.camera import Camera
 from sparse3d.errors import DataError
+from sparse3d.geometry.places import Origin
 
 # How far R^T R may be from the identity: four decimals in a hand-written file.
 _ROTATION_TOLERANCE = 1e-3
 
 
 class NamedCamera(NamedTuple):
-    """A camera and what its photo was used for: train, test, unused, or "" where the file does not say."""
+    """A camera and what its photo was used for: train, test, unused, or "" where the file does not say. origin: the
+    place in the world that it is counted from."""
 
     camera: Camera
     split: str
+    origin: Origin = (0.0, 0.0, 0.0)
 
 
 def read_camera_file(path: Path) -> list[NamedCamera]:
@@ -38,7 +42,15 @@ def read_camera_file(path: Path) -> list[NamedCamera]:
     entries = values.get("cameras") if isinstance(values, dict) else None
     if not isinstance(entries, list) or not entries:
         raise DataError(f'{path}: needs a list "cameras" with at least one camera')
-    return [_camera(entry, i, path) for i, entry in enumerate(entries)]
+    origin = _origin(values.get("origin", [0.0, 0.0, 0.0]), path)
+    return [_camera(entry, i, path)._replace(origin=origin) for i, entry in enumerate(entries)]
+
+
+def _origin(value: Any, path: Path) -> Origin:
+    good = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
+    if not good or not np.isfinite(value).all():
+        raise DataError(f"{path}: origin is {str(value)[:60]}, expected three numbers; correct it or leave it out")
+    return (float(value[0]), float(value[1]), float(value[2]))
 
 
 def _camera(entry: Any, index: int, path: Path) -> NamedCamera:

@@ -37,6 +37,8 @@ class RunConfig:
     """The values of configs/few_views.toml are in this record already; set by the run once it has counted photos."""
     minutes: float | None = None
     """Choose steps and size of the photos so that the run takes about this long here; once, at its start."""
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """The place in the scene's world that cameras and splats of the run's files are counted from; set by the run."""
 
 
 def read_run_config(run: Path) -> RunConfig:

@@ -70,6 +70,8 @@ class FinishedRun:
 
     @cached_property
     def splats(self) -> Splats:
+        """As in the file: in the scene's own units, about the run's origin. `frame` of `scene()` leads to its
+        cameras."""
         return formats.read(self.splat_file)
 
     @cached_property
@@ -85,7 +87,7 @@ class FinishedRun:
 
     @property
     def cameras(self) -> list[Camera]:
-        """Of the training photos, else of all."""
+        """Of the training photos, else of all; in the frame of `splats`."""
         named = self.named_cameras
         return [item.camera for item in named if item.split == "train"] or [item.camera for item in named]
 

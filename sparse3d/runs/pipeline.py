@@ -81,7 +81,7 @@ def run_training(
             yield planned
         scene = load_scene(Path(cfg.scene_path), cfg.scene, progress=progress, workdir=folder.path, surveyed=found)
         try:
-            cfg, few_notes = with_few_views(cfg, len(scene.train))
+            cfg, few_notes = with_few_views(replace(cfg, origin=scene.frame.origin), len(scene.train))
             _write_config(folder, cfg)
             start = kept_start(folder, scene, cfg, resume, progress)
             # As many as the budget holds: reading files is not training, and its time is not counted there.
@@ -158,7 +158,7 @@ class _Run:
         folder, scene, cfg, evaluated, finished = self.folder, self.scene, self.cfg, self.evaluated, self.finished
         assert finished is not None
         began = time.perf_counter()
-        formats.write(folder.file("splat.ply"), result)
+        formats.write(folder.file("splat.ply"), scene.frame.splats_out(result))
         yield Saved(finished.step, "splats", folder.file("splat.ply"))
         refined = _refined(folder, scene, cfg)
         yield Saved(finished.step, "cameras", folder.write_json("cameras.json", cameras_record(refined)))

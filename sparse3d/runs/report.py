@@ -55,11 +55,12 @@ def write_coverage(folder: RunFolder, scene: Scene, splats: Splats, cfg: RunConf
 
 def cameras_record(scene: Scene) -> dict[str, Any]:
     """What cameras.json holds: every photo's pinhole camera (px, OpenCV axes) and what it was used for. Training
-    cameras are as they were refined, where that was asked for."""
+    cameras are as they were refined, where that was asked for; they are in the scene's own units, about `origin`."""
     splits = dict.fromkeys(scene.train, "train") | dict.fromkeys(scene.test, "test")
     return {
         "schema": 1,
         "source": scene.camera_source,
+        **({"origin": list(scene.frame.origin)} if any(scene.frame.origin) else {}),
         "cameras": [
             {
                 "name": name,
@@ -70,7 +71,7 @@ def cameras_record(scene: Scene) -> dict[str, Any]:
                 "fy": camera.fy,
                 "cx": camera.cx,
                 "cy": camera.cy,
-                "cam_from_world": camera.cam_from_world.tolist(),
+                "cam_from_world": scene.frame.camera_out(camera).cam_from_world.tolist(),
             }
             for index, (name, camera) in enumerate(zip(scene.names, scene.cameras, strict=True))
         ],

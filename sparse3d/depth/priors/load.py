@@ -124,7 +124,8 @@ def _raw_depth(
             values[~np.isfinite(values)] = np.nan
             yield index, (camera.resized(width, height), values)
         elif (file := _file(path, photo.name, DEPTH_SUFFIXES, "_depth", photo.path)) is not None:
-            values = read_depth(file, cfg.prior_depth_scale)
+            # Files are in the units of the user's world. A power of two: exact.
+            values = read_depth(file, cfg.prior_depth_scale) * np.float32(scene.frame.scale)
             camera = map_camera(camera, photo, values.shape[1], values.shape[0], file)
             yield index, (camera, through_camera(values, photo, camera))
         progress("prior depth", (done + 1) / len(scene.train))

@@ -9,7 +9,7 @@ a Z-order curve, so that their bounds are tight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -34,7 +34,7 @@ from sparse3d.formats.cuts import check_writable, outside, size_notes
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, register
 from sparse3d.formats.losses import Losses
 from sparse3d.formats.ply.header import PlyHeader, read_header, read_tables
-from sparse3d.formats.ply.ply import ANTIALIAS_COMMENT, is_antialiased
+from sparse3d.formats.ply.ply import ANTIALIAS_COMMENT, is_antialiased, origin_lines, origin_of
 from sparse3d.splats import Splats
 
 _CHUNK = 256
@@ -78,12 +78,13 @@ class CompressedPly:
 
     def read(self, file: BinaryIO) -> Splats:
         header = read_header(file)
-        return _unpack(_checked_tables(file, header))
+        return replace(_unpack(_checked_tables(file, header)), origin=origin_of(header.comments))
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         chunks, notes = _pack(splats, kept_degree(self, splats, opts))
         lines = ["ply", "format binary_little_endian 1.0"]
         lines += [f"comment {ANTIALIAS_COMMENT}"] if splats.antialias else []
+        lines += origin_lines(splats)
         lines += [f"element chunk {len(chunks.bounds)}"]
         lines += [f"property float {name}" for name in _GEOMETRY + _SCALE + _COLOUR]
         lines += [f"element vertex {splats.num_splats}", *(f"property uint {name}" for name in _VERTEX)]

@@ -30,6 +30,7 @@ from sparse3d.formats.ply.colours import unit_colours
 from sparse3d.formats.ply.extras import extras_note, is_anchors
 from sparse3d.formats.ply.header import PlyHeader, read_header, read_vertices
 from sparse3d.formats.ply.names import FILTER, own_names, with_filter
+from sparse3d.geometry.places import Origin, as_origin, near_origin
 from sparse3d.splats import Splats, num_sh_rest
 
 ANTIALIAS_COMMENT = "SplatRenderMode: mip"
@@ -68,6 +69,7 @@ class Ply:
         names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
         lines = ["ply", "format binary_little_endian 1.0"]
         lines += [f"comment {ANTIALIAS_COMMENT}"] if splats.antialias else []
+        lines += origin_lines(splats)
         lines += [f"element vertex {splats.num_splats}", *(f"property float {name}" for name in names), "end_header"]
         file.write(("\n".join(lines) + "\n").encode("ascii"))
         for table in _tables(splats, num_sh_rest(degree)):
@@ -132,8 +134,9 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> tuple
     if FILTER in names:
         deviations = _columns(vertices, [FILTER])[:, 0]
         log_scales, logits = with_filter(log_scales, logits, deviations)
+    means, origin = _means(vertices, origin_of(header.comments))
     splats = Splats(
-        means=_tensor(_columns(vertices, ["x", "y", "z"])),
+        means=_tensor(means),
         quats_wxyz=_tensor(_columns(vertices, [f"rot_{i}" for i in range(4)])),
         # A scale of exactly 0 or an opacity of exactly 0 or 1 is infinite as stored; kernels take it as it is.
         log_scales=_tensor(log_scales),
@@ -141,8 +144,39 @@ def splats_from_vertices(header: PlyHeader, vertices: NDArray[np.void]) -> tuple
         sh0=_tensor(sh0[:, None, :]),
         shN=_tensor(shN),
         antialias=is_antialiased(header.comments),
+        origin=origin,
     )
     return splats, (*flat, *guessed, *extras_note(names))
+
+
+def origin_lines(splats: Splats) -> list[str]:
+    """The line of a PLY header that names the place which means are counted from, where that is not the world's
+    origin."""
+    return [f"comment origin {' '.join(map(repr, splats.origin))}"] if any(splats.origin) else []
+
+
+def origin_of(comments: tuple[str, ...]) -> Origin:
+    """The place that `origin_lines` named, else the world's origin. Raises DataError where three numbers are not."""
+    for comment in comments:
+        words = comment.split()
+        if len(words) != 4 or words[0] != "origin":
+            continue
+        try:
+            place = np.array(words[1:], np.float64)
+        except ValueError:
+            place = np.full(3, np.nan)
+        if not np.isfinite(place).all():
+            raise DataError(f"PLY comment {comment[:80]!r} is not an origin of three numbers; correct or remove it")
+        return as_origin(place)
+    return (0.0, 0.0, 0.0)
+
+
+def _means(vertices: NDArray[np.void], origin: Origin) -> tuple[NDArray[np.float32], Origin]:
+    """Positions, and what they are counted from: doubles far from there would lose their places as float32."""
+    if vertices.dtype["x"] != np.float64:
+        return _columns(vertices, ["x", "y", "z"]), origin
+    means, local = near_origin(np.stack([vertices[name] for name in "xyz"], axis=1).astype(np.float64))
+    return means, as_origin(np.add(origin, local))
 
 
 def is_antialiased(comments: tuple[str, ...]) -> bool:

@@ -21,10 +21,10 @@ _ROTATION = ("rot_0", "rot_1", "rot_2", "rot_3")
 
 
 class PointCloud(NamedTuple):
-    """xyz [N,3] float32 in the file's frame, rgb [N,3] float32 in 0..1 (sRGB; mid grey for a file without colour).
+    """xyz [N,3] float64 in the file's frame, rgb [N,3] float32 in 0..1 (sRGB; mid grey for a file without colour).
     notes: one sentence for each thing that was left out or guessed."""
 
-    xyz: NDArray[np.float32]
+    xyz: NDArray[np.float64]
     rgb: NDArray[np.float32]
     notes: tuple[str, ...] = ()
 
@@ -60,7 +60,7 @@ def _points(header: PlyHeader, vertices: NDArray[np.void]) -> PointCloud:
     if len(vertices) == 0:
         raise DataError("holds 0 points; export the points again")
     vertices, notes = _without_empty(vertices)
-    xyz = np.stack([vertices[name].astype(np.float32) for name in ("x", "y", "z")], axis=1)
+    xyz = np.stack([vertices[name].astype(np.float64) for name in ("x", "y", "z")], axis=1)
     bad = ~np.isfinite(xyz).all(axis=1)
     if bad.any():
         advice = (

@@ -81,7 +81,7 @@ def parse(root: Path, cfg: SceneConfig, work: Work) -> ParsedScene:
     points = None
     if keep.any():
         points = Points(
-            model.xyz[keep].astype(np.float32),
+            model.xyz[keep],
             (model.rgb[keep] / 255.0).astype(np.float32),
             model.error_px[keep].astype(np.float32),
         )
