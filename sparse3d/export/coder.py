@@ -16,6 +16,7 @@ from sparse3d.formats.folder import FolderFormat, folder_formats
 from sparse3d.formats.format import WriteOptions, kept_degree
 from sparse3d.formats.html.options import PageOptions
 from sparse3d.formats.page import as_page_format
+from sparse3d.formats.place import place_notes
 from sparse3d.records.frame import Frame
 from sparse3d.splats import Splats
 from sparse3d.train.splats.straight_through import Quantiser
@@ -108,9 +109,10 @@ class Coder:
         if self.folder is not None:
             files, notes = self.folder.parts_with_notes(splats, opts)
             size = sum(map(len, files.values()))
-            return Encoded(files, size, size, notes)
+            return Encoded(files, size, size, (*notes, *place_notes(self.format, splats, opts)))
         plain = io.BytesIO()
         notes = self.format.write(plain, splats, replace(opts, page=self.page))
+        notes += place_notes(self.format, splats, opts)
         data = plain.getvalue()
         scene = data if self._page_format is None else self._page_format.scene_bytes(data)
         return Encoded({"": data}, len(scene), len(data), notes)

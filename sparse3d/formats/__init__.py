@@ -13,6 +13,7 @@ from sparse3d.formats.atomic import atomic_file
 from sparse3d.formats.folder import find_folder_format, folder_formats
 from sparse3d.formats.foreign import foreign_kind
 from sparse3d.formats.format import FORMATS, HEAD_BYTES, Format, Knob, Limits, NotingFormat, WriteOptions, check_options
+from sparse3d.formats.place import place_notes
 from sparse3d.formats.ply.points import PointCloud, read_points
 from sparse3d.formats.rows import settled
 from sparse3d.splats import Splats
@@ -98,9 +99,11 @@ def write(path: Path, splats: Splats, opts: WriteOptions | None = None) -> tuple
     chosen = folder_format or format_for_suffix(path)
     check_options(chosen, opts)
     if folder_format is not None:
-        return folder_format.write_folder(path.parent, splats, opts)
-    with atomic_file(path) as file:
-        return chosen.write(file, splats, opts)
+        notes = folder_format.write_folder(path.parent, splats, opts)
+    else:
+        with atomic_file(path) as file:
+            notes = chosen.write(file, splats, opts)
+    return (*notes, *place_notes(chosen, splats, opts))
 
 
 def find_format(head: bytes, path: Path) -> Format:

@@ -28,7 +28,8 @@ class Limits:
     frame: axes of the stored positions ("opencv": as trained, nothing is turned). activated: names of the parameters
     stored after activation (empty: all raw). keeps_antialias: the antialias flag survives. writable: False for a format
     that is only read. experimental: hardly any program reads it yet. has_magic: False where a file is known by its
-    suffix alone, because nothing in its bytes says what it is.
+    suffix alone, because nothing in its bytes says what it is. keeps_origin: a file names the local origin of its
+    positions. rounds_means: positions are held more coarsely than float32.
     """
 
     lossy: bool
@@ -39,6 +40,8 @@ class Limits:
     writable: bool = True
     experimental: bool = False
     has_magic: bool = True
+    keeps_origin: bool = False
+    rounds_means: bool = False
 
 
 @dataclass(frozen=True)

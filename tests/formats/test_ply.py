@@ -323,7 +323,7 @@ def test_points_with_and_without_colours(tmp_path: Path) -> None:
     )
     colmap = formats.read_points(save(tmp_path, head + struct.pack("<6f3B", 1, 2, 3, 0, 0, 1, 255, 0, 51)))
     assert np.allclose(colmap.rgb, [[1.0, 0.0, 0.2]])
-    assert colmap.xyz.dtype == np.float32
+    assert colmap.xyz.dtype == np.float64
 
 
 def test_points_of_a_splat_file_have_its_base_colour(tmp_path: Path) -> None:

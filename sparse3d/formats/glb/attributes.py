@@ -19,6 +19,7 @@ from sparse3d.formats.glb.gltf_json import accessor_count, child, read_accessor,
 from sparse3d.formats.glb.nodes import EXTENSION, SPZ_DRAFTS
 from sparse3d.formats.spz.bits import unpack
 from sparse3d.formats.spz.container import read_container
+from sparse3d.geometry.places import Origin
 from sparse3d.splats import Splats
 
 SPZ_EXTENSION = f"{EXTENSION}_compression_spz_2"
@@ -60,7 +61,7 @@ def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArr
     return out
 
 
-def glb_of_attributes(stored: dict[str, NDArray[Any]], antialias: bool) -> Iterator[bytes]:
+def glb_of_attributes(stored: dict[str, NDArray[Any]], antialias: bool, origin: Origin) -> Iterator[bytes]:
     """The pieces of a whole .glb of one primitive: one attribute at a time, so that no second copy is in memory."""
     size = 0
     views, accessors = [], []
@@ -84,7 +85,7 @@ def glb_of_attributes(stored: dict[str, NDArray[Any]], antialias: bool) -> Itera
         accessors.append(accessor)
     primitive = {"attributes": {name: i for i, name in enumerate(stored)}, "mode": 0}
     root = {"accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": size}]}
-    yield glb_head(scene_json(primitive, {}, antialias) | root, size)
+    yield glb_head(scene_json(primitive, {}, antialias, origin) | root, size)
     for values in stored.values():
         rows = np.zeros((len(values), _stride(values)), np.uint8)
         rows[:, : values.shape[1] * values.itemsize] = np.ascontiguousarray(values).view(np.uint8)
@@ -96,8 +97,14 @@ def _stride(values: NDArray[Any]) -> int:
     return -(-values.shape[1] * values.itemsize // 4) * 4
 
 
-def scene_json(primitive: dict[str, Any], compression: dict[str, Any], antialias: bool) -> dict[str, Any]:
-    """The JSON of a scene of one primitive. compression: extensions of the extension, which readers then need."""
+def scene_json(
+    primitive: dict[str, Any], compression: dict[str, Any], antialias: bool, origin: Origin
+) -> dict[str, Any]:
+    """The JSON of a scene of one primitive. compression: extensions of the extension, which readers then need. origin:
+    in our axes; the node stands there, for JSON's numbers are doubles."""
+    node: dict[str, Any] = {"mesh": 0}
+    if any(origin):
+        node["translation"] = [sign * value + 0.0 for sign, value in zip(AXES, origin, strict=True)]
     extension: dict[str, Any] = {
         "kernel": "ellipse",
         "colorSpace": "srgb_rec709_display",
@@ -115,7 +122,7 @@ def scene_json(primitive: dict[str, Any], compression: dict[str, Any], antialias
     return root | {
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
+        "nodes": [node],
         "meshes": [{"primitives": [primitive]}],
     }
 

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse3d.errors import DataError
@@ -22,6 +25,7 @@ from sparse3d.formats.checks import remaining_bytes
 from sparse3d.formats.cuts import size_notes
 from sparse3d.formats.format import Knob, Limits, WriteOptions, degree_note, kept_degree, knob_value, register
 from sparse3d.formats.glb.attributes import (
+    AXES,
     LOG_SCALE_RANGE,
     glb_of_attributes,
     in_gltf_axes,
@@ -31,6 +35,7 @@ from sparse3d.formats.glb.attributes import (
 from sparse3d.formats.glb.container import MAGIC, read_glb
 from sparse3d.formats.glb.nodes import EXTENSION, has_triangles, moved, splat_primitives
 from sparse3d.formats.losses import Losses
+from sparse3d.geometry.places import as_origin, local_origin, spread
 from sparse3d.splats import PARAMETER_NAMES, Splats
 
 
@@ -40,7 +45,10 @@ class Glb:
 
     name = "glb"
     suffixes: tuple[str, ...] = (".glb",)
-    limits = Limits(lossy=True, max_sh_degree=3, frame="left-up-forward", activated=("log_scales", "logit_opacities"))
+    limits = Limits(
+        lossy=True, max_sh_degree=3, frame="left-up-forward", activated=("log_scales", "logit_opacities"),
+        keeps_origin=True,
+    )  # fmt: skip
     knobs: tuple[Knob, ...] = (
         Knob("glb_bits", 8, 32, 32, "bits of rotations and opacities: 32 (float), 16 or 8 (normalised integers)"),
     )
@@ -52,7 +60,13 @@ class Glb:
 
     def read(self, file: BinaryIO) -> Splats:
         root, binary = read_glb(file.read(remaining_bytes(file)))
-        parts = [moved(read_primitive(root, binary, primitive), matrix) for primitive, matrix in splat_primitives(root)]
+        parts, origin = [], np.zeros(3)
+        for primitive, matrix in splat_primitives(root):
+            part = read_primitive(root, binary, primitive)
+            if not parts:
+                origin = _far(part, matrix)
+            matrix[:3, 3] -= origin
+            parts.append(moved(part, matrix))
         if not parts:
             used = root.get("extensionsUsed")
             names = ", ".join(map(str, used))[:200] if isinstance(used, list) and used else "none"
@@ -65,7 +79,7 @@ class Glb:
         # The bytes are no longer needed: only one more copy of the splats is in memory.
         del root, binary
         # The change of axes is its own inverse.
-        return in_gltf_axes(_joined(parts))
+        return replace(in_gltf_axes(_joined(parts)), origin=as_origin(origin * AXES))
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         for piece in self._glb(splats, opts):
@@ -85,7 +99,14 @@ class Glb:
     def _glb(self, splats: Splats, opts: WriteOptions) -> Iterator[bytes]:
         bits = int(knob_value(self, opts, "glb_bits") or 32)
         stored = stored_attributes(splats, kept_degree(self, splats, opts), bits)
-        return glb_of_attributes(stored, splats.antialias)
+        return glb_of_attributes(stored, splats.antialias, splats.origin)
+
+
+def _far(splats: Splats, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[3] where the node stands, if that is so far from the origin that float32 would lose the splats' places; else
+    0."""
+    _, size = spread(splats.means.double().numpy() @ matrix[:3, :3].T)
+    return matrix[:3, 3].copy() if any(local_origin(matrix[:3, 3], size)) else np.zeros(3)
 
 
 def _joined(parts: list[Splats]) -> Splats:
@@ -95,4 +116,4 @@ def _joined(parts: list[Splats]) -> Splats:
     most = max(part.shN.shape[1] for part in parts)
     padded = [torch.nn.functional.pad(part.shN, (0, 0, 0, most - part.shN.shape[1])) for part in parts]
     columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in PARAMETER_NAMES if name != "shN"}
-    return Splats(**columns, shN=torch.cat(padded), antialias=all(part.antialias for part in parts))
+    return replace(parts[0], **columns, shN=torch.cat(padded), antialias=all(part.antialias for part in parts))

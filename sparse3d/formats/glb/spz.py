@@ -35,8 +35,9 @@ class GlbSpz:
     name = "glb-spz"
     suffixes: tuple[str, ...] = (".spz.glb",)
     limits = Limits(
-        lossy=True, max_sh_degree=3, frame="right-up-back", activated=("logit_opacities",), experimental=True
-    )
+        lossy=True, max_sh_degree=3, frame="right-up-back", activated=("logit_opacities",), experimental=True,
+        keeps_origin=True, rounds_means=True,
+    )  # fmt: skip
     knobs: tuple[Knob, ...] = Spz.knobs
     losses = Spz.losses
     versions: tuple[int, ...] = ()
@@ -71,7 +72,7 @@ class GlbSpz:
         means = kept.means.numpy() * np.array(AXES, np.float32)
         accessors = list(_placeholders(means, degree).items())
         primitive = {"attributes": {name: i for i, (name, _) in enumerate(accessors)}, "mode": 0}
-        root = scene_json(primitive, {SPZ_EXTENSION: {"bufferView": 0}}, splats.antialias) | {
+        root = scene_json(primitive, {SPZ_EXTENSION: {"bufferView": 0}}, splats.antialias, splats.origin) | {
             "accessors": [accessor for _, accessor in accessors],
             "bufferViews": [{"buffer": 0, "byteOffset": 0, "byteLength": len(payload)}],
             "buffers": [{"byteLength": len(payload)}],

@@ -15,6 +15,7 @@ import json
 import re
 from typing import BinaryIO
 
+import numpy as np
 from torch import Tensor
 
 from sparse3d.errors import DataError
@@ -23,6 +24,7 @@ from sparse3d.formats.format import FORMATS, Knob, Limits, WriteOptions, kept_de
 from sparse3d.formats.html.options import PageOptions, start_of_splats
 from sparse3d.formats.html.page import DOCTYPE, GENERATOR, make_page, scene_pattern
 from sparse3d.formats.spz.spz import Spz
+from sparse3d.geometry.places import Origin, as_origin
 from sparse3d.splats import Splats
 
 _END = b"</body>\n</html>\n"
@@ -35,7 +37,10 @@ class Html:
 
     name = "html"
     suffixes: tuple[str, ...] = (".html",)
-    limits = Limits(lossy=True, max_sh_degree=3, frame="right-up-back", activated=("logit_opacities",))
+    limits = Limits(
+        lossy=True, max_sh_degree=3, frame="right-up-back", activated=("logit_opacities",), keeps_origin=True,
+        rounds_means=True,
+    )  # fmt: skip
     knobs: tuple[Knob, ...] = Spz.knobs
     losses = Spz.losses
     versions: tuple[int, ...] = ()
@@ -44,13 +49,14 @@ class Html:
         return head.startswith(DOCTYPE) and GENERATOR in head
 
     def read(self, file: BinaryIO) -> Splats:
-        return FORMATS["spz"].read(io.BytesIO(scene_bytes(file.read())))
+        page = file.read()
+        return dataclasses.replace(FORMATS["spz"].read(io.BytesIO(scene_bytes(page))), origin=_origin(page))
 
     def write(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
         scene = io.BytesIO()
         notes = self.write_scene(scene, splats, opts)
         page = opts.page or PageOptions()
-        file.write(make_page(scene.getvalue(), page, page.camera or start_of_splats(splats)))
+        file.write(make_page(scene.getvalue(), page, page.camera or start_of_splats(splats), splats.origin))
         return notes
 
     def write_scene(self, file: BinaryIO, splats: Splats, opts: WriteOptions) -> tuple[str, ...]:
@@ -69,6 +75,16 @@ class Html:
 
     def _scene_options(self, splats: Splats, opts: WriteOptions) -> WriteOptions:
         return dataclasses.replace(opts, version=3, page=None, sh_degree=kept_degree(self, splats, opts))
+
+
+def _origin(page: bytes) -> Origin:
+    """What the page's positions are counted from. Raises DataError where that was changed."""
+    meta = _META.search(page)
+    value = json.loads(meta[1]).get("origin", [0, 0, 0]) if meta else [0, 0, 0]
+    good = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
+    if not good or not np.isfinite(value).all():
+        raise DataError("HTML: the page's own note of its origin is not three numbers; export the page again")
+    return as_origin(np.array(value, np.float64))
 
 
 def scene_bytes(page: bytes) -> bytes:

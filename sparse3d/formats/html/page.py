@@ -18,6 +18,7 @@ from typing import Any
 
 from sparse3d.errors import BackendError, UsageError
 from sparse3d.formats.html.options import PageOptions, Reach, StartCamera, Vector
+from sparse3d.geometry.places import Origin
 
 # Base64 characters of one data block: a browser reads and frees them one by one. A multiple of 4.
 _BLOCK = 4 << 20
@@ -30,8 +31,9 @@ GENERATOR = b'<meta name="generator" content="sparse3d html 1">'
 _PIVOT_METRES = 1.5
 
 
-def make_page(spz: bytes, options: PageOptions, camera: StartCamera) -> bytes:
-    """The page with `spz` (an SPZ file of version 3, SH degree at most 3) in it. The same input gives the same bytes.
+def make_page(spz: bytes, options: PageOptions, camera: StartCamera, origin: Origin = (0.0, 0.0, 0.0)) -> bytes:
+    """The page with `spz` (an SPZ file of version 3, SH degree at most 3) in it; origin: the place in the world that
+    its positions are counted from. The same input gives the same bytes.
 
     Raises UsageError for a poster that is no picture, BackendError where the player is not installed.
     """
@@ -41,6 +43,7 @@ def make_page(spz: bytes, options: PageOptions, camera: StartCamera) -> bytes:
     below = options.below
     style = parts["style.css"] + ("" if below is None else below.style)
     meta = {"bytes": len(spz), "camera": _camera(camera), "reach": _reach(options.reach), "metre": _metre(camera)}
+    meta |= {"origin": list(origin)} if any(origin) else {}
     fields = {
         "CSP": policy([parts["boot.js"], parts["player.js"]], style),
         "KIND": "scene" if below is None else "report",

@@ -68,7 +68,9 @@ class CompressedPly:
 
     name = "compressed.ply"
     suffixes: tuple[str, ...] = (".compressed.ply",)
-    limits = Limits(lossy=True, max_sh_degree=3, activated=("logit_opacities", "sh0"))
+    limits = Limits(
+        lossy=True, max_sh_degree=3, activated=("logit_opacities", "sh0"), keeps_origin=True, rounds_means=True
+    )
     knobs: tuple[Knob, ...] = ()
     losses = Losses()
     versions: tuple[int, ...] = ()

@@ -45,7 +45,7 @@ class Ply:
 
     name = "ply"
     suffixes: tuple[str, ...] = (".ply",)
-    limits = Limits(lossy=False, max_sh_degree=4)
+    limits = Limits(lossy=False, max_sh_degree=4, keeps_origin=True)
     knobs: tuple[Knob, ...] = ()
     losses = Losses()
     versions: tuple[int, ...] = ()

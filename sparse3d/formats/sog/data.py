@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sparse3d.geometry.places import Origin
 from sparse3d.splats import Splats
 
 # The alpha channel of the quaternions' image names the largest component: 252 to 255 for w, x, y, z.
@@ -33,7 +34,8 @@ class SogPalette:
 class SogData:
     """N splats in the order of the pixels. means [N,3] uint16 between `mins` and `maxs` [3] (after the symmetric log);
     quats [N,4] uint8 (three components, then the tag of the largest); scales [N,3] uint8 with `scale_codebook` [256];
-    colour [N,4] uint8: three indices into `colour_codebook` [256], then the opacity in 1/255."""
+    colour [N,4] uint8: three indices into `colour_codebook` [256], then the opacity in 1/255.
+    origin: the place in the world that means are counted from."""
 
     means: NDArray[np.uint16]
     mins: NDArray[np.float64]
@@ -45,6 +47,7 @@ class SogData:
     colour_codebook: NDArray[np.float32]
     palette: SogPalette | None
     antialias: bool
+    origin: Origin = (0.0, 0.0, 0.0)
 
 
 def permuted(data: SogData, order: NDArray[np.int64]) -> SogData:
@@ -75,6 +78,7 @@ def splats_from_sog(data: SogData) -> Splats:
         sh0=_tensor(data.colour_codebook[data.colour[:, :3]][:, None, :]),
         shN=_tensor(_harmonics(data)),
         antialias=data.antialias,
+        origin=data.origin,
     )
 
 

@@ -66,7 +66,7 @@ def files_from_sog(data: SogData) -> dict[str, bytes]:
     # The codec lets go of Python's lock: one image a thread.
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
         encoded = dict(zip(images, pool.map(encode_image, images.values()), strict=True))
-    return {META: make_meta(count, data.antialias, groups), **encoded}
+    return {META: make_meta(count, data.antialias, groups, data.origin), **encoded}
 
 
 def splats_from_files(load: Loader, total_bytes: int) -> Splats:
@@ -97,6 +97,7 @@ def splats_from_files(load: Loader, total_bytes: int) -> Splats:
             colour_codebook=meta.tables["sh0"].astype(np.float32),
             palette=palette,
             antialias=meta.antialias,
+            origin=meta.origin,
         )
     )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sparse3d.errors import DataError
 from sparse3d.formats.checks import damaged
 from sparse3d.formats.sog.zip import check_name
+from sparse3d.geometry.places import Origin, as_origin
 
 # A meta.json of 256-entry codebooks is 4 to 20 KB; some writers indent it.
 META_LIMIT = 1 << 20
@@ -36,6 +37,7 @@ class SogMeta:
     tables: Mapping[str, NDArray[np.float64]]
     bands: int | None
     palette: int | None
+    origin: Origin = (0.0, 0.0, 0.0)
 
 
 def parse_meta(data: bytes) -> SogMeta:
@@ -78,7 +80,15 @@ def _version_2(root: dict[str, Any], files: dict[str, str], tables: dict[str, ND
         raise damaged(f"meta.json: antialias is {_seen(antialias)}, expected true or false")
     # splat-transform writes the second form, the specification has the first.
     antialias = antialias or root.get("model") == "antialiased"
-    return SogMeta(2, _integer(root, "count", 1, MAX_COUNT), antialias, files, tables, bands, palette)
+    count = _integer(root, "count", 1, MAX_COUNT)
+    return SogMeta(2, count, antialias, files, tables, bands, palette, _origin(root))
+
+
+def _origin(root: dict[str, Any]) -> Origin:
+    asset = root.get("asset")
+    if not isinstance(asset, dict) or "origin" not in asset:
+        return (0.0, 0.0, 0.0)
+    return as_origin(_numbers(root, "asset.origin", 3))
 
 
 def _version_1(root: dict[str, Any], files: dict[str, str], tables: dict[str, NDArray[np.float64]]) -> SogMeta:
@@ -97,10 +107,14 @@ def _version_1(root: dict[str, Any], files: dict[str, str], tables: dict[str, ND
 
 
 def make_meta(
-    count: int, antialias: bool, groups: Mapping[str, Mapping[str, object]], generator: str = "sparse3d"
+    count: int, antialias: bool, groups: Mapping[str, Mapping[str, object]], origin: Origin = (0.0, 0.0, 0.0)
 ) -> bytes:
-    """meta.json of version 2; `groups` are the objects means, scales, quats, sh0 and shN in that order."""
-    root: dict[str, object] = {"version": 2, "asset": {"generator": generator}, "count": count}
+    """meta.json of version 2; `groups` are the objects means, scales, quats, sh0 and shN in that order. origin: that
+    of the means, noted where the file says who wrote it."""
+    asset: dict[str, object] = {"generator": "sparse3d"}
+    if any(origin):
+        asset["origin"] = list(origin)
+    root: dict[str, object] = {"version": 2, "asset": asset, "count": count}
     root["antialias"] = antialias
     if antialias:
         root["model"] = "antialiased"

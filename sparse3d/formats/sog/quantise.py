@@ -66,6 +66,7 @@ def sog_from_splats(splats: Splats, settings: SogSettings) -> SogData:
         colour_codebook=colour_codebook,
         palette=_palette(splats, settings) if settings.degree > 0 else None,
         antialias=splats.antialias,
+        origin=splats.origin,
     )
 
 

@@ -41,7 +41,7 @@ class Sog:
     suffixes: tuple[str, ...] = (".sog",)
     # A path that ends in this file name is a folder of several files.
     folder_index = META
-    limits = Limits(lossy=True, max_sh_degree=3, activated=("opacities",))
+    limits = Limits(lossy=True, max_sh_degree=3, activated=("opacities",), keeps_origin=True, rounds_means=True)
     knobs: tuple[Knob, ...] = (
         Knob("palette", 1, MAX_PALETTE, None, "entries of the palette of spherical harmonics; default: by the count"),
         Knob("codebook_iterations", 1, 100, 8, "rounds of k-means for that palette"),

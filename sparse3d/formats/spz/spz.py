@@ -50,8 +50,9 @@ class Spz:
     name = "spz"
     suffixes: tuple[str, ...] = (".spz",)
     limits = Limits(
-        lossy=True, max_sh_degree=4, frame="right-up-back", activated=("logit_opacities",), keeps_antialias=True
-    )
+        lossy=True, max_sh_degree=4, frame="right-up-back", activated=("logit_opacities",), keeps_antialias=True,
+        rounds_means=True,
+    )  # fmt: skip
     knobs: tuple[Knob, ...] = (
         Knob("position_bits", 0, 23, None, "fractional bits of a position; default: fitted to the scene"),
         Knob("sh1_bits", 1, 8, SH1_BITS, "bits of a harmonic of degree 1 of a splat of mean weight", integer=False),
