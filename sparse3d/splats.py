@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -57,6 +57,12 @@ class Splats:
                 raise DataError(f"Splats: {name} has shape {found}, expected {shape} (N is {n} in means)")
         if k not in (0, 3, 8, 15, 24):
             raise DataError(f"Splats: shN has {k} coefficients a colour, expected 0, 3, 8, 15 or 24 (degree 0 to 4)")
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Tensor], *, antialias: bool = False) -> Splats:
+        """Of the raw parameters by their names in PARAMETER_NAMES, about the origin of their world."""
+        means, quats_wxyz, log_scales, logit_opacities, sh0, shN = (parameters[name] for name in PARAMETER_NAMES)
+        return cls(means, quats_wxyz, log_scales, logit_opacities, sh0, shN, antialias)
 
     @property
     def num_splats(self) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparse3d.camera import Camera
-    from sparse3d.geometry.places import Origin
+    from sparse3d.records.frame import Frame
     from sparse3d.splats import Splats
 
 _PATHS = ("orbit", "interpolate")
@@ -78,9 +78,7 @@ def main(words: Sequence[str]) -> int:
     for note in left_out:
         say(f"note: {note}")
     frame = frame_of_splats(splats)
-    cameras = [
-        _sized(frame.camera_in(camera, origin), size, even=is_video) for camera, origin in _cameras(args, splats)
-    ]
+    cameras = [_sized(camera, size, even=is_video) for camera in _cameras(args, splats, frame)]
     splats = frame.splats_in(splats)
     say(f"{len(cameras)} pictures of {cameras[0].width}x{cameras[0].height}, {splats.num_splats:,} splats")
     pictures = _draw(args, splats, cameras)
@@ -107,8 +105,8 @@ def _draw(args: Args, splats: Splats, cameras: Sequence[Camera]) -> Iterator[NDA
             bar.show((i + 1) / len(cameras), f"{i + 1} of {len(cameras)}")
 
 
-def _cameras(args: Args, splats: Splats) -> list[tuple[Camera, Origin]]:
-    """Each with the place in the world that it is counted from."""
+def _cameras(args: Args, splats: Splats, frame: Frame) -> list[Camera]:
+    """The cameras to draw, in the frame."""
     from sparse3d.render import camera_path
     from sparse3d.render.camera_file import read_camera_file
     from sparse3d.runs.finished import cameras_beside
@@ -116,20 +114,20 @@ def _cameras(args: Args, splats: Splats) -> list[tuple[Camera, Origin]]:
     if args.path not in _PATHS:
         if not args.path.lower().endswith(".json"):
             raise UsageError(f"--path {args.path!r}: give orbit, interpolate, or a .json file of cameras")
-        return [(named.camera, named.origin) for named in read_camera_file(Path(args.path))]
+        return [frame.camera_in(named.camera, named.origin) for named in read_camera_file(Path(args.path))]
     named = cameras_beside(args.what)
     if named:
-        cameras = [item.camera for item in named if item.split == "train"] or [item.camera for item in named]
+        chosen = [item for item in named if item.split == "train"] or named
+        cameras = [frame.camera_in(item.camera, item.origin) for item in chosen]
     elif args.path == "orbit":
-        cameras = camera_path.cameras_around(splats.means.double().numpy())
+        cameras = camera_path.cameras_around(frame.splats_in(splats).means.double().numpy())
     else:
         raise UsageError(
             f"--path interpolate needs the training cameras: a cameras.json beside {args.what}. There is none; use "
             "--path orbit"
         )
     make = camera_path.orbit if args.path == "orbit" else camera_path.interpolate
-    origin = named[0].origin if named else splats.origin
-    return [(camera, origin) for camera in make(cameras, args.frames)]
+    return make(cameras, args.frames)
 
 
 def _sized(camera: Camera, size: tuple[int, int] | None, *, even: bool) -> Camera:

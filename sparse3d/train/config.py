@@ -97,11 +97,12 @@ class DensityConfig:
     mcmc_growth: float = 0.05
     """mcmc: growth at each change until the cap."""
     mcmc_noise: float = 5e5
-    """mcmc: strength of the noise on positions, times their learning rate (3DGS-MCMC, Kheradmand et al. 2024)."""
+    """mcmc: strength of the noise on positions, times their learning rate (3DGS-MCMC, Kheradmand et al. 2024), in a
+    scene of an extent of 4 units; in others it is scaled with them."""
     opacity_reg: float = 0.01
     """mcmc: weight of mean opacity in the loss."""
     scale_reg: float = 0.01
-    """mcmc: weight of mean scale in the loss."""
+    """mcmc: weight of mean scale in the loss, in a scene of an extent of 4 units."""
 
 
 @dataclass(frozen=True)

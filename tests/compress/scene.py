@@ -13,7 +13,7 @@ from tests.train import tiny
 
 def joined(a: Splats, b: Splats) -> Splats:
     """The splats of both, `a` first."""
-    return Splats(**{name: torch.cat([x, getattr(b, name)]) for name, x in a.named()}, antialias=a.antialias)
+    return Splats.of({name: torch.cat([x, getattr(b, name)]) for name, x in a.named()}, antialias=a.antialias)
 
 
 def ball(radius: float, count: int) -> Splats:

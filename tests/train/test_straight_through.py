@@ -25,7 +25,7 @@ def coarse(splats: Splats) -> Splats:
     """Every value rounded to quarters; rotations normalised and turned over, as a format may."""
     rounded = {name: torch.round(tensor / STEP) * STEP for name, tensor in splats.named()}
     quats = splats.quats_wxyz / splats.quats_wxyz.norm(dim=1, keepdim=True)
-    return Splats(**{**rounded, "quats_wxyz": -quats}, antialias=splats.antialias)
+    return Splats.of({**rounded, "quats_wxyz": -quats}, antialias=splats.antialias)
 
 
 def one_step(backend: str, params: dict, at: dict | None, scene: Scene) -> dict:

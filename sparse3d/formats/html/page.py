@@ -29,6 +29,8 @@ DOCTYPE = b"<!doctype html>"
 GENERATOR = b'<meta name="generator" content="sparse3d html 1">'
 # A viewer with a headset stands this far from what the page turns about.
 _PIVOT_METRES = 1.5
+# In scenes seen from as far away as this, the player's thresholds in world units serve.
+_ORDINARY = (0.0625, 2048.0)
 
 
 def make_page(spz: bytes, options: PageOptions, camera: StartCamera, origin: Origin = (0.0, 0.0, 0.0)) -> bytes:
@@ -43,6 +45,7 @@ def make_page(spz: bytes, options: PageOptions, camera: StartCamera, origin: Ori
     below = options.below
     style = parts["style.css"] + ("" if below is None else below.style)
     meta = {"bytes": len(spz), "camera": _camera(camera), "reach": _reach(options.reach), "metre": _metre(camera)}
+    meta["unit"] = _unit(camera)
     meta |= {"origin": list(origin)} if any(origin) else {}
     fields = {
         "CSP": policy([parts["boot.js"], parts["player.js"]], style),
@@ -165,6 +168,13 @@ def _reach(reach: Reach | None) -> dict[str, Any] | None:
 
 def _metre(camera: StartCamera) -> float:
     return math.dist(camera.position, camera.target) / _PIVOT_METRES
+
+
+def _unit(camera: StartCamera) -> float:
+    """What one unit of an ordinary scene is: 1, or for tiny and huge scenes the power of two next to the way from the
+    first view to what it turns about."""
+    way = math.dist(camera.position, camera.target)
+    return 1.0 if _ORDINARY[0] <= way <= _ORDINARY[1] or not way > 0.0 else 2.0 ** math.floor(math.log2(way))
 
 
 def _one_line(title: str) -> str:

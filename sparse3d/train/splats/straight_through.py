@@ -47,7 +47,7 @@ class StraightThrough:
         self._calls += 1
         if not stale:
             return {name: params[name] + self._offset[name] for name in PARAMETER_NAMES}
-        made = dict(self._quantiser(Splats(**dict(params), antialias=antialias)).named())
+        made = dict(self._quantiser(Splats.of(params, antialias=antialias)).named())
         for name in PARAMETER_NAMES:
             if made[name].shape != params[name].shape:
                 raise DataError(

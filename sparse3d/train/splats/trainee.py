@@ -106,7 +106,7 @@ class SplatTrainee(Trainee):
         self._sh_degree = min(cfg.sh_degree, splats.sh_degree)
         self.backend = backend_name(cfg.backend)
         self._kernels = splat_step(cfg.backend, cfg.threads)
-        self._policy = POLICIES[cfg.density.policy](cfg.density)
+        self._policy = POLICIES[cfg.density.policy](cfg.density, self._extent)
         self.params = {name: tensor.detach().float().contiguous().clone() for name, tensor in splats.named()}
         self.adam = AdamState.zeros(self.params)
         self.stats = DensityStats.zeros(splats.num_splats, splats.means.device)
@@ -159,7 +159,7 @@ class SplatTrainee(Trainee):
                 events.append(Densified(number, self.count, self.counted, update.added, update.removed, update.moved))
         for removal in self._removals:
             if removal.due(number):
-                found = removal.find(Splats(**self.params, antialias=cfg.antialias))
+                found = removal.find(Splats.of(self.params, antialias=cfg.antialias))
                 if found.update is not None:
                     self._remove(found.update)
                 events.append(Cleaned(number, self.count, self.counted, found.counts, found.kept))
@@ -263,7 +263,7 @@ class SplatTrainee(Trainee):
 
     def snapshot(self) -> Splats:
         params = {name: tensor.clone() for name, tensor in self.params.items()}
-        return Splats(**params, antialias=self._cfg.antialias)
+        return Splats.of(params, antialias=self._cfg.antialias)
 
     def details(self) -> dict[str, float]:
         return {"sh_degree": self._under_way.settings.sh_degree}

@@ -4,7 +4,7 @@ import { type StartCamera, startPose } from "./camera";
 import { Controls, type Mode } from "./controls";
 import { Player } from "./player";
 import { Limits, type Reach } from "./reach";
-import { Renderer } from "./renderer";
+import { NEAR, Renderer } from "./renderer";
 import { SceneWorker } from "./scene";
 import { byId, heeds, setState, showFailure, showHint, showProgress, wireBar } from "./ui";
 import { enter, headsetThere } from "./xr";
@@ -16,6 +16,8 @@ interface Meta {
   reach: Reach | null;
   /** Scene units a metre in a headset. */
   metre: number;
+  /** What one unit of an ordinary scene is here: lengths that are world units elsewhere are multiples of it. */
+  unit: number;
 }
 
 const NO_WEBGL =
@@ -53,7 +55,8 @@ async function main(): Promise<void> {
     e.preventDefault();
     showFailure(LOST);
   });
-  const renderer = new Renderer(gl);
+  scene.near = NEAR * meta.unit;
+  const renderer = new Renderer(gl, scene.near);
   const data = await loading;
   renderer.upload(data);
 

@@ -8,7 +8,7 @@ import type { SceneWorker } from "./scene";
 
 /** After this long without movement the picture is drawn with all its pixels. */
 const STILL_MS = 160;
-/** Depth order is made anew where the view turned or moved; smaller changes than this cannot show. */
+/** Depth order is made anew where the view turned or moved, by units of the scene; less than this cannot show. */
 const SAME_ORDER = 1e-6;
 
 export interface Picture {
@@ -142,9 +142,9 @@ export class Player {
 
   private order(view: View): void {
     const before = this.sortedFor;
-    const near = (a: number, b: number): boolean => Math.abs(a - b) <= SAME_ORDER;
+    const near = (a: number, b: number, unit = 1): boolean => Math.abs(a - b) <= SAME_ORDER * unit;
     const same = before?.rotation[2].every((x, i) => near(x, view.rotation[2][i]));
-    if ((same && near(before!.translation[2], view.translation[2])) || this.scene.busy) return;
+    if ((same && near(before!.translation[2], view.translation[2], this.scene.near)) || this.scene.busy) return;
     this.scene.sort(view, (order, visible) => {
       if (this.stopped) return;
       this.renderer.setOrder(order, visible);

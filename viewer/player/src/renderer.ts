@@ -6,7 +6,7 @@ import type { SceneData } from "./messages";
 import { BATCH, COVER_VERTEX, SPLAT_FRAGMENT, SPLAT_VERTEX, colorFragment } from "./shaders";
 import { ROW } from "./spz";
 
-/** Splats nearer than this to the camera plane are not drawn, in world units (sparse3d/conventions.py). */
+/** Splats nearer than this to the camera plane are not drawn, in units of an ordinary scene (sparse3d/conventions.py). */
 export const NEAR = 0.01;
 /** The projection's Jacobian is taken inside this multiple of the field of view. */
 const FOV_CLAMP = 1.3;
@@ -38,7 +38,10 @@ export class Renderer {
   private coloredFrom: Vec3 | undefined;
 
   /** Throws an Error for the user where the driver cannot do what is needed. */
-  constructor(private readonly gl: GL) {
+  constructor(
+    private readonly gl: GL,
+    private readonly near: number,
+  ) {
     this.splats = makeProgram(gl, SPLAT_VERTEX, SPLAT_FRAGMENT);
     this.splatAt = uniformsOf(gl, this.splats);
     this.nothing = gl.createVertexArray();
@@ -145,7 +148,7 @@ export class Renderer {
     gl.uniform2f(at.uSize, width, height);
     gl.uniform4f(at.uLimits, -cx / fx - mx, (width - cx) / fx + mx, -cy / fy - my, (height - cy) / fy + my);
     gl.uniform1f(at.uUnit, scene.unit);
-    gl.uniform1f(at.uNear, NEAR);
+    gl.uniform1f(at.uNear, this.near);
     gl.uniform1i(at.uAntialias, scene.antialias ? 1 : 0);
   }
 

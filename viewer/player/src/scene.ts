@@ -4,12 +4,13 @@ import code from "virtual:worker";
 import type { View } from "./camera";
 import type { FromWorker, SceneData, ToWorker } from "./messages";
 import { feed } from "./payload";
-import { NEAR } from "./renderer";
 import { ROW } from "./spz";
 
 type Sorted = (order: Uint32Array<ArrayBuffer>, visible: number) => void;
 
 export class SceneWorker {
+  /** Splats nearer than this to the camera plane are not sorted, in scene units. */
+  near = 0;
   private readonly worker: Worker;
   /** Of the pieces on their way, the oldest first. */
   private readonly taken: (() => void)[] = [];
@@ -48,7 +49,7 @@ export class SceneWorker {
   sort(view: View, sorted: Sorted): void {
     if (!this.order) return;
     this.sorted = sorted;
-    const message = { kind: "sort", forward: view.rotation[2], offset: view.translation[2], near: NEAR } as const;
+    const message = { kind: "sort", forward: view.rotation[2], offset: view.translation[2], near: this.near } as const;
     this.say({ ...message, order: this.order }, [this.order.buffer]);
   }
 

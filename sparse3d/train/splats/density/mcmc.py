@@ -69,14 +69,15 @@ class Mcmc(DensityPolicy):
         return DensityUpdate(new, source_row, is_new, added=grown, removed=0, moved=len(dead))
 
     def after_step(self, params: Mapping[str, Tensor], means_rate: float, generator: torch.Generator) -> None:
-        """means += rate * strength * sigmoid(100 (0.005 - o)) * covariance @ noise, for the faint splats only."""
+        """means += rate * strength * sigmoid(100 (0.005 - o)) * covariance @ noise, for the faint splats only. The rate
+        is a length, so the covariance is taken in units of the scene."""
         opacity = torch.sigmoid(params["logit_opacities"])
         faint = torch.nonzero(opacity < _NOISE_OPACITY_MAX)[:, 0]
         if not len(faint):
             return
         noise = torch.randn(len(faint), 3, generator=generator, device=generator.device)
         gate = torch.sigmoid(_NOISE_SHARPNESS * (self.cfg.prune_opacity - opacity[faint]))
-        noise *= (gate * (means_rate * self.cfg.mcmc_noise))[:, None]
+        noise *= (gate * (means_rate * self.cfg.mcmc_noise / self.unit**2))[:, None]
         rotation = rotation_from_quats(params["quats_wxyz"][faint])
         variance = (2 * params["log_scales"][faint]).exp()
         # Covariance R S^2 R^T times noise, column by column: matmul's bits depend on the number of threads.
@@ -86,7 +87,7 @@ class Mcmc(DensityPolicy):
 
     @property
     def regularisers(self) -> tuple[float, float]:
-        return self.cfg.opacity_reg, self.cfg.scale_reg
+        return self.cfg.opacity_reg, self.cfg.scale_reg / self.unit
 
     @property
     def wants_stats(self) -> bool:

@@ -49,11 +49,18 @@ class DensityUpdate:
     reset_moments: tuple[str, ...] = ()
 
 
-class DensityPolicy(abc.ABC):
-    """How the set of splats changes during training. Deterministic for any number of threads."""
+# About the extent of the scenes that papers chose their constants on.
+_PAPERS_EXTENT = 4.0
 
-    def __init__(self, cfg: DensityConfig) -> None:
+
+class DensityPolicy(abc.ABC):
+    """How the set of splats changes during training. Deterministic for any number of threads. extent: the scene's, in
+    world units."""
+
+    def __init__(self, cfg: DensityConfig, extent: float = _PAPERS_EXTENT) -> None:
         self.cfg = cfg
+        # Of lengths that papers give in world units, one unit.
+        self.unit = extent / _PAPERS_EXTENT
 
     @abc.abstractmethod
     def step(
