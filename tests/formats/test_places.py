@@ -124,7 +124,7 @@ def test_an_ordinary_scene_needs_no_sentence(name: str, tmp_path: Path) -> None:
 def test_a_format_that_moves_splats_says_by_how_much(name: str, tmp_path: Path) -> None:
     # Tiny splats far apart: no format of so few bits holds their places.
     back, notes = written(name, make(size=1e-6), tmp_path)
-    (said,) = [note for note in notes if "units" in note]
+    (said,) = [note for note in notes if "by up to" in note]
     value = float(said.split("by up to ")[1].split()[0])
     near, far = make(size=1e-6).means.double().numpy(), back.means.double().numpy()
     nearest = np.linalg.norm(near[:, None] - far[None], axis=2).min(axis=0)
