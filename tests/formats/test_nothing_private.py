@@ -38,7 +38,8 @@ def photo_with_everything() -> bytes:
 
 def parts_of(data: bytes) -> list[bytes]:
     """The bytes as stored, and what is packed in them."""
-    out = [data]
+    # The player's own program, packed: its base64 can spell anything short, and holds nothing of a photo.
+    out = [re.sub(rb'(id="code">)[A-Za-z0-9+/=]*<', rb"\1<", data)]
     if data.startswith(b"\x1f\x8b"):
         assert data[3] == 0, "no name and no comment in the gzip header"
         assert data[4:8] == bytes(4), "no time in the gzip header"

@@ -61,7 +61,9 @@ def stored_attributes(splats: Splats, degree: int, bits: int) -> dict[str, NDArr
     return out
 
 
-def glb_of_attributes(stored: dict[str, NDArray[Any]], antialias: bool, origin: Origin) -> Iterator[bytes]:
+def glb_of_attributes(
+    stored: dict[str, NDArray[Any]], antialias: bool, origin: Origin = (0.0, 0.0, 0.0)
+) -> Iterator[bytes]:
     """The pieces of a whole .glb of one primitive: one attribute at a time, so that no second copy is in memory."""
     size = 0
     views, accessors = [], []
