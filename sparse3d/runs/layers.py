@@ -17,14 +17,17 @@ from sparse3d.runs.config import RunConfig
 from sparse3d.start.config import FEW_PHOTOS
 from sparse3d.train.splats.terms.config import describe_terms
 
-# Photos with a longer side above this are large, and trained on at full size from 0.7 of the run on.
+# Photos with a longer side above this are large: the scene's shape is found on smaller ones, and from 0.4 of the run on
+# windows of them at twice the size show what splats look like close up.
 _LARGE_PX = 640
-# Windows of them at twice that size come last.
-_LATE = {
-    "train.schedule.quarter_size_until": 0.3,
-    "train.schedule.half_size_until": 0.7,
-    "train.schedule.fine_from": 0.85,
+_LARGE = {
+    "train.schedule.quarter_size_until": 0.1,
+    "train.schedule.half_size_until": 0.3,
+    "train.schedule.fine_from": 0.4,
 }
+# Dense points of few photos carry what windows show; they stand where splats belong, so that fewer steps do.
+_LARGE_DENSE = {"start.dense_spacing": 1.0, "start.dense_points": 400_000}
+_LARGE_FEW_STEPS = 2200
 
 
 def with_few_views(cfg: RunConfig, photos: int) -> tuple[RunConfig, tuple[str, ...]]:
@@ -37,17 +40,22 @@ def with_few_views(cfg: RunConfig, photos: int) -> tuple[RunConfig, tuple[str, .
     return cfg, (_note(cfg, photos),)
 
 
-def with_size(cfg: RunConfig, side: int | None, longest_px: int) -> RunConfig:
-    """`cfg` with what --max-side auto came to, so that the run keeps it: photos of at most `side` pixels (None: all
-    keep their size), the longest side then being `longest_px`. Large photos come at full size late in the run, unless
-    the moments were given by hand: a scene's shape is found on small ones just as well, in a fraction of the time."""
+def with_size(cfg: RunConfig, side: int | None, longest_px: int, photos: int) -> RunConfig:
+    """`cfg` with what --max-side auto came to, so that the run keeps it: `photos` training photos of at most `side`
+    pixels (None: all keep their size), the longest side then being `longest_px`. Large photos have settings of their
+    own, but for those given by hand."""
     if cfg.scene.max_side != "auto":
         return cfg
     cfg = replace(cfg, scene=replace(cfg.scene, max_side="full" if side is None else side))
     if longest_px <= _LARGE_PX:
         return cfg
-    late = {name: value for name, value in _LATE.items() if name not in cfg.given}
-    return configs.resolve(cfg, [Layer("large photos", nested(late))])
+    values: dict[str, Any] = dict(_LARGE)
+    if photos <= FEW_PHOTOS:
+        values |= _LARGE_DENSE
+        if cfg.few_views != "off" and cfg.preset != "quality":
+            values["train.steps"] = min(cfg.train.steps, _LARGE_FEW_STEPS)
+    large = {name: value for name, value in values.items() if name not in cfg.given}
+    return configs.resolve(cfg, [Layer("large photos", nested(large))])
 
 
 def apply_few_views(cfg: RunConfig) -> RunConfig:

@@ -109,7 +109,7 @@ def _planned(cfg: RunConfig, found: Survey) -> tuple[RunConfig, Planned]:
         notes += (note,)
     size = training_size(photos, cfg.scene)
     notes += (size.reason,) if size.reason else ()
-    cfg = with_size(cfg, size.side, min(work.longest_px, size.side or work.longest_px))
+    cfg = with_size(cfg, size.side, min(work.longest_px, size.side or work.longest_px), len(photos))
     # The effort is chosen once: a resumed run goes on with what stands in its folder.
     return replace(cfg, minutes=None), Planned(0, plan(cfg, work, speed), notes)
 

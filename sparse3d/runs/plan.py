@@ -35,6 +35,8 @@ _STEP_SPLAT_S, _STEP_PIXEL_S = 0.10e-6, 0.19e-6
 _PHOTO_S, _PAIR_S = 3.0, 0.15
 # Dense depth looks at photos of at most this side, each beside so many others.
 _DEPTH_SIDE, _SOURCES, _DEPTH_PIXEL_S = 640, 6, 6e-6
+# Of the pixels at the spacing of dense points, the share that becomes points: most see what another photo sees too.
+_DENSE_SHARE = 0.14
 _TRIANGULATED_S = 0.5
 _DECODED_PIXEL_S = 0.06e-6
 # Fitting the camera of a held-out photo to it takes as long as so many of the last steps.
@@ -112,11 +114,18 @@ def _steps_seconds(cfg: RunConfig, work: Work) -> tuple[float, float]:
     sizes = [shrunk(size, side) for size in work.sizes]
     smallest = min(sizes, key=min)
     pixels = float(np.mean([w * h for w, h in sizes]))
-    # In the mean over a run, about three quarters of the cap.
-    splats = 0.75 * train.density.cap * _STEP_SPLAT_S
+    splats = _splats(cfg, work) * _STEP_SPLAT_S
     shares = [image_scale(train.schedule, *smallest, (k + 0.5) / 100) for k in range(100)]
     mean = float(np.mean([pixels / scale**2 for scale in shares]))
     return splats + _STEP_PIXEL_S * pixels, train.steps * (splats + _STEP_PIXEL_S * mean)
+
+
+def _splats(cfg: RunConfig, work: Work) -> float:
+    """About how many there are in the mean over a run."""
+    if len(work.sizes) > FEW_PHOTOS or cfg.start.dense == "off":
+        return 0.75 * cfg.train.density.cap
+    depth_px = sum(w * h for w, h in (shrunk(size, _DEPTH_SIDE) for size in work.sizes))
+    return min(cfg.start.dense_points, _DENSE_SHARE * depth_px / cfg.start.dense_spacing**2)
 
 
 def shrunk(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -151,8 +160,9 @@ def _at_effort(cfg: RunConfig, work: Work, effort: float) -> RunConfig:
         values["train.steps"] = max(_STEPS_MIN, 50 * round(base.train.steps * effort**0.5 / 50))
     if cfg.scene.max_side == "auto" and "scene.auto_side" not in cfg.given:
         values["scene.auto_side"] = max(_SIDE_MIN, 16 * round(cfg.scene.auto_side * effort**0.25 / 16))
-    chosen = configs.resolve(cfg, [Layer("--minutes", nested(values))])
+    # From here on as if given by hand: no other layer chooses again.
+    chosen = configs.resolve(replace(cfg, given=(*cfg.given, *values)), [Layer("--minutes", nested(values))])
     if chosen.scene.max_side != "auto":
         return chosen
     side = min(side_for(len(work.sizes), chosen.scene.auto_side), work.longest_px)
-    return with_size(chosen, side, side)
+    return with_size(chosen, side, side, len(work.sizes))

@@ -13,7 +13,7 @@ from sparse3d.cli.run_args import changed_settings, parse_run
 from sparse3d.cli.train import Args, default_out
 from sparse3d.errors import UsageError
 from sparse3d.runs.config import RunConfig
-from sparse3d.runs.layers import with_few_views
+from sparse3d.runs.layers import with_few_views, with_size
 from sparse3d.train.config import TrainConfig
 from sparse3d.train.splats.terms.config import TermsConfig
 
@@ -125,3 +125,15 @@ def test_default_run_folders_have_plain_names(tmp_path: Path) -> None:
         assert out.name.startswith(f"{start}-2"), out
     assert default_out(tmp_path / "fox" / "transforms.json").name.startswith("fox-")
     assert default_out(tmp_path / "clip.mp4").name.startswith("clip-")
+
+
+def test_few_large_photos_take_fewer_steps_unless_something_else_was_chosen() -> None:
+    def steps(*words: str, photos: int = 4, side: int = 960) -> int:
+        cfg = with_size(settings("x", *words), side, side, photos)
+        return with_few_views(cfg, photos)[0].train.steps
+
+    assert steps() == 2200
+    assert steps("--preset", "fast") == settings("x", "--preset", "fast").train.steps
+    assert steps("--preset", "quality") == steps(side=480) == 3000
+    assert steps("--steps", "2500") == 2500
+    assert steps(photos=13) == steps("--few-views", "off") == settings("x").train.steps

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
@@ -53,6 +54,18 @@ def test_heic() -> None:
     assert photo_info(path).size(upright=True) == (128, 80)
     assert rgb.shape == (80, 128, 3)
     assert np.abs(rgb.astype(int) - picture(128, 80)).mean() < 6
+
+
+def test_heic_of_12_megapixels(tmp_path: Path) -> None:
+    photo = cv2.resize(picture(400, 300), (4000, 3000), interpolation=cv2.INTER_LINEAR)
+    path = tmp_path / "IMG_0001.HEIC"
+    pillow_heif.from_pillow(Image.fromarray(photo)).save(path, quality=50)
+    info = photo_info(path)
+    assert (info.width, info.height, info.has_alpha) == (4000, 3000, False)
+    rgb, alpha = decode(path)
+    assert alpha is None
+    assert rgb.shape == (3000, 4000, 3)
+    assert np.abs(rgb[::10, ::10].astype(int) - photo[::10, ::10]).mean() < 6
 
 
 def test_grey_palette_and_one_bit(tmp_path: Path) -> None:

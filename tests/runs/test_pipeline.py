@@ -228,8 +228,10 @@ def test_large_photos_come_late_at_their_full_size(run_config: RunConfig, tmp_pa
     monkeypatch.setattr("sparse3d.runs.layers._LARGE_PX", 40)
     cfg = replace(run_config, scene=replace(run_config.scene, max_side="auto"))
     run(cfg, tmp_path / "run")
-    schedule = read_run_config(tmp_path / "run").train.schedule
-    assert (schedule.quarter_size_until, schedule.half_size_until) == (0.3, 0.7)
+    stored = read_run_config(tmp_path / "run")
+    schedule = stored.train.schedule
+    assert (schedule.quarter_size_until, schedule.half_size_until, schedule.fine_from) == (0.1, 0.3, 0.4)
+    assert stored.start.dense_spacing == 1.0
     by_hand = replace(cfg, given=("train.schedule.half_size_until",))
     run(by_hand, tmp_path / "by hand")
     assert read_run_config(tmp_path / "by hand").train.schedule.half_size_until == 0.3
