@@ -18,6 +18,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("train", "SCENE", "Train splats from photos, compare with held-out photos, write a run folder."),
     "eval": Command("evaluate", "RUN", "Compare a run with its held-out photos again."),
     "render": Command("render", "RUN|FILE", "Draw a video or pictures along a path of cameras."),
+    "view": Command("view", "RUN|FILE", "Show a run or a file of splats in the browser; follows a run that trains."),
     "clean": Command("clean", "IN OUT", "Remove floaters from the splats of a run or a file, judged by photos."),
     "export": Command(
         "export", "SOURCE OUT", "Write a run or file as a small file that phones open: by size, loss or device."
