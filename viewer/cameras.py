@@ -42,7 +42,7 @@ def camera_of(seen: Seen, pixels: int) -> Camera:
     width, height = max(1, round(seen.width * share)), max(1, round(seen.height * share))
     focal = height / (2.0 * math.tan(seen.fov / 2.0))
     across = focal * (width * seen.height) / (height * seen.width)
-    return Camera(width, height, across, focal, width / 2, height / 2, np.linalg.inv(seen.world_from_cam))
+    return Camera(width, height, across, focal, width / 2, height / 2, _inverse(seen.world_from_cam))
 
 
 def fov_of(camera: Camera) -> float:
@@ -68,5 +68,9 @@ def matrix_of(wxyz: Vector) -> Vector:
 def seen_at(start: StartCamera, width: int, height: int) -> Seen:
     """The first view of a page, in a window of that size."""
     position, target, up = (np.array(vector) for vector in (start.position, start.target, start.up))
-    pose = np.linalg.inv(look_at(position, target, up))
+    pose = _inverse(look_at(position, target, up))
     return Seen(pose, math.radians(start.fov), width, height)
+
+
+def _inverse(pose: Vector) -> Vector:
+    return np.linalg.inv(pose).astype(np.float64)

@@ -47,7 +47,8 @@ def read_course(folder: Path) -> Course | None:
     stride = -(-len(steps) // _MOST_POINTS)
     kept = sorted({*steps[::stride], steps[-1]})
     table = np.array([(step, *rows[step]) for step in kept], dtype=np.float64)
-    return Course(*(np.ascontiguousarray(table[:, k]) for k in range(4)), counted)
+    at, loss, psnr, count = (np.ascontiguousarray(column) for column in table.T)
+    return Course(at, loss, psnr, count, counted)
 
 
 def _event(line: str) -> dict[str, Any] | None:
