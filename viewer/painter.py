@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sparse3d.errors import Sparse3dError
 from sparse3d.viewer.cameras import Seen  # pyright: ignore[reportMissingImports]
 
 # Seconds without a new camera after which a browser rests, and the seconds that a picture while moving may take.
@@ -132,7 +131,8 @@ class Painter:
             if seen is None:
                 return
             client.browser.paint(seen, MOST_PIXELS if resting else int(self.pace.pixels), resting=resting)
-        except (Sparse3dError, RuntimeError, ValueError, MemoryError, AssertionError) as error:
+        except Exception as error:
+            # Whatever one browser does, the thread lives on for the others.
             self._say_once(f"a picture could not be drawn: {error}")
             return
         took = time.perf_counter() - began

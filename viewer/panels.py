@@ -82,7 +82,7 @@ class Panels:
         course = self._course()
         if course is not None:
             for handle, (_, name, _) in zip(self._curves, _CURVES, strict=False):
-                handle.data = (course.steps, getattr(course, name))
+                handle.data = (course.steps, _values(course, name))
 
     def _build_view(self, gui: Any) -> None:
         browser, subject = self._browser, self._browser.page.subject
@@ -130,10 +130,10 @@ class Panels:
         course = self._course()
         assert course is not None, "asked before"
         for heading, name, colour in _CURVES:
-            title = heading or course.counted.capitalize()
+            title = heading or f"{course.counted.capitalize()}, thousands"
             self._curves.append(
                 gui.add_uplot(
-                    (course.steps, getattr(course, name)),
+                    (course.steps, _values(course, name)),
                     ({"label": "Step"}, {"label": title, "stroke": colour, "width": 2}),
                     title=title,
                     scales={"x": {"time": False}},
@@ -145,6 +145,11 @@ class Panels:
     def _course(self) -> Course | None:
         run = self._browser.page.subject.run
         return None if run is None else read_course(run.path)
+
+
+def _values(course: Course, name: str) -> np.ndarray:
+    """[P] of a curve; counts in thousands, for long numbers do not fit beside it."""
+    return course.count / 1000.0 if name == "count" else getattr(course, name)
 
 
 def plain(text: str) -> str:
