@@ -39,6 +39,7 @@ class ClientPage:
         self.client, self.page = client, page
         self.look = Look()
         self.wipe = 1.0
+        self.gone = False
         self._photo: Photo | None = None
         self._frames: dict[str, Any] = {}
         self._frames_wanted = True
@@ -65,7 +66,7 @@ class ClientPage:
 
     def seen(self) -> Seen | None:
         camera = self.client.camera
-        if camera.image_width < 1 or camera.image_height < 1:
+        if self.gone or camera.image_width < 1 or camera.image_height < 1:
             return None
         return seen_by(camera, self.page.subject.scale)
 
@@ -81,6 +82,8 @@ class ClientPage:
                 image = difference(image, photo, camera)
             elif wipe > 0:
                 image = wiped(image, photo, camera, wipe)
+        if self.gone:
+            return
         depth = None
         if picture.depth is not None:
             depth = np.minimum(picture.depth * self.page.subject.scale, _FARTHEST).astype(np.float32)

@@ -102,7 +102,9 @@ class Page:
     def _on_disconnect(self, client: Any) -> None:
         self.painter.remove(client.client_id)
         with self._lock:
-            self._clients.pop(client.client_id, None)
+            page = self._clients.pop(client.client_id, None)
+        if page is not None:
+            page.gone = True
 
     def _add_thumbnail(self, name: str, pixels: NDArray[np.uint8]) -> None:
         self.thumbnails[name] = pixels

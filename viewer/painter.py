@@ -133,7 +133,7 @@ class Painter:
             client.browser.paint(seen, MOST_PIXELS if resting else int(self.pace.pixels), resting=resting)
         except Exception as error:
             # Whatever one browser does, the thread lives on for the others.
-            self._say_once(f"a picture could not be drawn: {error}")
+            self._say_once(f"a picture could not be drawn: {error or type(error).__name__}")
             return
         took = time.perf_counter() - began
         self.pace.pictures += 1

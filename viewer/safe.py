@@ -17,6 +17,7 @@ import secrets
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -29,6 +30,7 @@ from sparse3d.viewer.door import Door  # pyright: ignore[reportMissingImports]
 TESTED = (1, 1)
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 FIRST_PORT, _PORTS_TRIED = 8580, 50
+_TO_NOBODY = "Queued an? .* on a closed connection"
 _starting = threading.Lock()
 
 
@@ -85,6 +87,8 @@ def start(*, share_lan: bool = False, port: int | None = None, limits: Limits | 
     """
     viser = require_viser()
     limits = limits or Limits()
+    # A browser may leave while its picture is drawn; that is no news.
+    warnings.filterwarnings("ignore", message=_TO_NOBODY)
     listening = _open_socket(EVERYWHERE if share_lan else LOOPBACK, port)
     bound = listening.getsockname()[1]
     names = (LOOPBACK, "localhost", *(_lan_addresses() if share_lan else ()))

@@ -96,7 +96,7 @@ def test_standing_at_a_photo_takes_its_camera(page: Any, open_viewer: Callable[.
         return bool(np.allclose(seen.world_from_cam, wanted.world_from_cam, atol=1e-3 * page.subject.size))
 
     wait_until(tab, there)
-    assert tab.get_by_text("the view stands where it was taken").is_visible()
+    tab.get_by_text("the view stands where it was taken").wait_for()
 
 
 def test_page_of_a_phone_has_the_panels(page: Any, open_viewer: Callable[..., Any]) -> None:
