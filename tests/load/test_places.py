@@ -31,17 +31,24 @@ def moved(cams: list[Camera], scale: float, shift: np.ndarray) -> list[Camera]:
 
 
 def write(root: Path, kind: str, cams: list[Camera]) -> None:
-    if kind == "transforms":
-        makers.write_transforms(root, cams)
+    writers = {
+        "transforms": makers.write_transforms, "pose_files": makers.write_pose_files, "llff": makers.write_llff,
+        "neus": makers.write_neus, "middlebury": makers.write_middlebury,
+    }  # fmt: skip
+    if kind in writers:
+        writers[kind](root, cams)
         return
-    if kind == "pose_files":
-        makers.write_pose_files(root, cams)
+    if kind == "blender":
+        makers.write_blender(root, cams, cams[:1])
         return
     makers.write_photos(root / "images", cams)
     (makers.write_colmap_bin if kind == "colmap_bin" else makers.write_colmap_txt)(root / "sparse" / "0", cams)
 
 
-@pytest.mark.parametrize("kind", ["transforms", "colmap_bin", "colmap_txt"])
+KINDS = ["transforms", "colmap_bin", "colmap_txt", "pose_files", "llff", "neus", "middlebury", "blender"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, FAR), (1e-3, 0 * FAR), (1e4, 0 * FAR), (1e-3, FAR)])
 def test_cameras_are_moved_before_they_are_rounded(tmp_path: Path, kind: str, scale: float, shift: np.ndarray) -> None:
     cams = makers.cameras(5)
