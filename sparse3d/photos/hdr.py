@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 # Code points of ITU-T H.273: transfer characteristics and colour primaries.
 PQ, HLG = 16, 18
+LINEAR = 8
 BT2020, P3_D65 = 9, 12
-NAMES = {PQ: "PQ", HLG: "HLG", BT2020: "BT.2020", P3_D65: "Display P3"}
+NAMES = {PQ: "PQ", HLG: "HLG", LINEAR: "linear light", BT2020: "BT.2020", P3_D65: "Display P3"}
 PEAK_NITS, WHITE_NITS = 1000.0, 203.0
 # Where the shoulder of the tone curve begins, as a share of diffuse white.
 _KNEE = 0.8
@@ -35,7 +36,7 @@ _D65 = (0.3127, 0.3290)
 
 def needs_conversion(transfer: int, primaries: int) -> bool:
     """Whether a signal with these code points would look wrong if it were taken for sRGB."""
-    return transfer in (PQ, HLG) or primaries in (BT2020, P3_D65)
+    return transfer in (PQ, HLG, LINEAR) or primaries in (BT2020, P3_D65)
 
 
 def to_srgb8(signal: NDArray[np.uint16], transfer: int, primaries: int) -> NDArray[np.uint8]:
@@ -45,7 +46,7 @@ def to_srgb8(signal: NDArray[np.uint16], transfer: int, primaries: int) -> NDArr
     if hdr and primaries not in _CHROMATICITIES:
         primaries = BT2020
     matrix = bt709_from(primaries).astype(np.float32)
-    decode = _decoder(transfer if hdr else 0)
+    decode = _decoder(transfer)
     encode = _encoder()
     out = np.empty(signal.shape, np.uint8)
     for top in range(0, len(signal), _STRIP):
@@ -114,12 +115,15 @@ def _xyz_from(primaries: int | str) -> NDArray[np.float64]:
 
 @lru_cache
 def _decoder(transfer: int) -> NDArray[np.float32]:
-    """[65536] light of each code: of the scene for HLG, of the display for PQ; for any other the signal is sRGB's."""
+    """[65536] light of each code: of the scene for HLG, of the display for the others. BT.709's and
+    those before it count as sRGB's: their displays are alike."""
     signal = np.arange(_CODES) / (_CODES - 1)
     if transfer == HLG:
         light = hlg_scene(signal)
     elif transfer == PQ:
         light = pq_display(signal)
+    elif transfer == LINEAR:
+        light = signal
     else:
         light = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
     return light.astype(np.float32)

@@ -187,7 +187,7 @@ def _upright_rgb(frame: av.VideoFrame, shape: float, told: _Told) -> NDArray[np.
     transfer, primaries, matrix = int(frame.color_trc), int(frame.color_primaries), None
     wide = hdr.needs_conversion(transfer, primaries)
     if int(frame.colorspace) == _UNSPECIFIED:
-        if wide and primaries != hdr.P3_D65:
+        if wide and primaries != hdr.P3_D65 and transfer != hdr.LINEAR:
             matrix = _BT2020_MATRIX
         else:
             matrix = _BT709_MATRIX if frame.height >= _HD_HEIGHT else _BT601_MATRIX

@@ -122,6 +122,12 @@ CASES = {
     "HLG alone": (hlg_signal, TO_2020, {"color_trc": 18, "color_primaries": 2, "colorspace": 9}, "HDR, HLG"),
     "BT.2020": (sdr_signal, TO_2020, {"color_trc": 14, "color_primaries": 9, "colorspace": 9}, "BT.2020"),
     "P3": (sdr_signal, TO_P3, {"color_trc": 1, "color_primaries": 12, "colorspace": 1}, "Display P3"),
+    "linear": (
+        lambda nits: nits / 203,
+        np.eye(3),
+        {"color_trc": 8, "color_primaries": 1, "colorspace": 1},
+        "linear light",
+    ),
     "BT.709": (sdr_signal, np.eye(3), {"color_trc": 1, "color_primaries": 1, "colorspace": 1}, None),
 }
 
