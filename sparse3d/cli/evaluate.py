@@ -61,9 +61,10 @@ def _held_out(args: Args, run: FinishedRun) -> dict[str, Any]:
     from sparse3d.runs.report import alpha_record, fitting_of
 
     train = run.config.train
+    found = run.splats
     # Held-out cameras are never refined, and aligning them goes by the extent that training saw.
     with _loading(args, run) as scene:
-        splats = scene.frame.splats_in(run.splats)
+        splats = scene.frame.splats_in(found)
         if not scene.test:
             raise UsageError(
                 f"{args.run}: this run held out no photo, so there is nothing to compare with; use --leave-one-out, or "

@@ -25,8 +25,9 @@ _LARGE = {
     "train.schedule.half_size_until": 0.3,
     "train.schedule.fine_from": 0.4,
 }
-# Dense points of few photos carry what windows show; they stand where splats belong, so that fewer steps do.
-_LARGE_DENSE = {"start.dense_spacing": 1.0, "start.dense_points": 400_000}
+# Dense points of few photos carry what windows show, one for about 1.4 pixels across at which photos this large are
+# trained; smaller ones are given fewer. They stand where splats belong, so that fewer steps do.
+_LARGE_DENSE_POINTS, _POINT_A_PIXEL_FROM_PX = 400_000, 900
 _LARGE_FEW_STEPS = 2200
 
 
@@ -51,7 +52,8 @@ def with_size(cfg: RunConfig, side: int | None, longest_px: int, photos: int) ->
         return cfg
     values: dict[str, Any] = dict(_LARGE)
     if photos <= FEW_PHOTOS:
-        values |= _LARGE_DENSE
+        values["start.dense_points"] = _LARGE_DENSE_POINTS
+        values["start.dense_spacing"] = max(1.0, round(_POINT_A_PIXEL_FROM_PX / longest_px, 2))
         if cfg.few_views != "off" and cfg.preset != "quality":
             values["train.steps"] = min(cfg.train.steps, _LARGE_FEW_STEPS)
     large = {name: value for name, value in values.items() if name not in cfg.given}

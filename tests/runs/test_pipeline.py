@@ -231,7 +231,7 @@ def test_large_photos_come_late_at_their_full_size(run_config: RunConfig, tmp_pa
     stored = read_run_config(tmp_path / "run")
     schedule = stored.train.schedule
     assert (schedule.quarter_size_until, schedule.half_size_until, schedule.fine_from) == (0.1, 0.3, 0.4)
-    assert stored.start.dense_spacing == 1.0
+    assert stored.start.dense_spacing == round(900 / 64, 2)
     by_hand = replace(cfg, given=("train.schedule.half_size_until",))
     run(by_hand, tmp_path / "by hand")
     assert read_run_config(tmp_path / "by hand").train.schedule.half_size_until == 0.3

@@ -53,7 +53,7 @@ def refine(
     cfg: DensityConfig, params: dict[str, Tensor], stats: DensityStats, context: RefineContext = CONTEXT
 ) -> DensityUpdate | None:
     before = {name: tensor.clone() for name, tensor in params.items()}
-    update = POLICIES[cfg.policy](cfg).step(params, stats, context, generator())
+    update = POLICIES[cfg.policy](cfg, 4.0).step(params, stats, context, generator())
     for name in NAMES:
         assert torch.equal(params[name], before[name]), f"{name} of the argument was changed"
     if update is not None:
@@ -207,10 +207,10 @@ def test_the_same_generator_gives_the_same_change_on_any_number_of_threads(polic
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            update = POLICIES[policy](cfg).step(params, stats, CONTEXT, generator())
+            update = POLICIES[policy](cfg, 4.0).step(params, stats, CONTEXT, generator())
             assert update is not None
             noisy = {name: tensor.clone() for name, tensor in update.params.items()}
-            POLICIES[policy](cfg).after_step(noisy, 1e-4, generator())
+            POLICIES[policy](cfg, 4.0).after_step(noisy, 1e-4, generator())
             updates.append((update, noisy))
     finally:
         torch.set_num_threads(before)
@@ -260,7 +260,7 @@ def test_mcmc_noise_moves_faint_splats_along_their_long_axis():
     params["quats_wxyz"][:] = torch.tensor([1.0, 0, 0, 0])
     params["log_scales"][:] = torch.tensor([0.2, 0.01, 0.01]).log()
     before = params["means"].clone()
-    POLICIES["mcmc"](DensityConfig(policy="mcmc")).after_step(params, 1e-5, generator())
+    POLICIES["mcmc"](DensityConfig(policy="mcmc"), 4.0).after_step(params, 1e-5, generator())
     moved = params["means"] - before
     assert bool((moved[:1000] == 0).all())
     spread = moved[1000:].std(dim=0)

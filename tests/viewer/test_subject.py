@@ -134,7 +134,9 @@ def until(holds: Any) -> None:
     raise AssertionError("what was waited for did not come")
 
 
-def test_painter_draws_small_then_whole_and_survives_an_error() -> None:
+def test_painter_draws_small_then_whole_and_survives_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Long enough that a busy machine draws a small picture meanwhile.
+    monkeypatch.setattr(painter, "_REST_S", 1.5)
     said: list[str] = []
     made, one, two = painter.Painter(said.append), Recorder(), Recorder()
     made.start()

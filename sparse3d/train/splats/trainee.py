@@ -204,7 +204,7 @@ class SplatTrainee(Trainee):
 
     def _change(self, command: SetRates | SetDensity) -> str:
         self._cfg = self._steering.change(self._cfg, command.name, command.values)
-        self._policy = POLICIES[self._cfg.density.policy](self._cfg.density)
+        self._policy = POLICIES[self._cfg.density.policy](self._cfg.density, self._extent)
         told = ", ".join(f"{name} {value}" for name, value in command.asked().items())
         return f"from the next step on, {command.name}: {told}"
 
@@ -292,7 +292,7 @@ class SplatTrainee(Trainee):
         mine = {name.removeprefix("terms."): t for name, t in tensors.items() if name.startswith("terms.")}
         self._terms.restore(mine)
         self._cfg = self._steering.restore(self._cfg, state.get("steered", {}))
-        self._policy = POLICIES[self._cfg.density.policy](self._cfg.density)
+        self._policy = POLICIES[self._cfg.density.policy](self._cfg.density, self._extent)
 
     @property
     def _under_way(self) -> _Step:

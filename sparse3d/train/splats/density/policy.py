@@ -57,7 +57,7 @@ class DensityPolicy(abc.ABC):
     """How the set of splats changes during training. Deterministic for any number of threads. extent: the scene's, in
     world units."""
 
-    def __init__(self, cfg: DensityConfig, extent: float = _PAPERS_EXTENT) -> None:
+    def __init__(self, cfg: DensityConfig, extent: float) -> None:
         self.cfg = cfg
         # Of lengths that papers give in world units, one unit.
         self.unit = extent / _PAPERS_EXTENT
