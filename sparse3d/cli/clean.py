@@ -3,27 +3,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
+from sparse3d.cli.judging import judging_scene
 from sparse3d.cli.parse import parse
 from sparse3d.cli.run_args import SceneArgs, given_options
 from sparse3d.cli.table import aligned
 from sparse3d.cli.terminal import Bar, say
-from sparse3d.errors import DataError, UsageError
+from sparse3d.errors import UsageError
 from sparse3d.judge.floater_config import FloaterConfig
 from sparse3d.train.config import TrainConfig
-
-if TYPE_CHECKING:
-    from sparse3d.records.scene import Scene
-    from sparse3d.runs.finished import FinishedRun
 
 _WHAT = {
     "outside": "outside the visual hull of the masks",
@@ -83,7 +79,7 @@ def main(words: Sequence[str]) -> int:
         say(f"note: {note}")
     cpu.set_threads(args.threads)
     began = time.perf_counter()
-    with _loading(args, run, given_options(words)) as scene:
+    with judging_scene(args, run, given_options(words)) as scene:
         photos = 0 if scene is None else len(scene.train)
         with Bar("looking for floaters") as bar:
             bar.show(None, f"{photos} photos" if photos else "without photos")
@@ -103,42 +99,6 @@ def main(words: Sequence[str]) -> int:
     else:
         _print(result)
     return 0
-
-
-@contextlib.contextmanager
-def _loading(args: Args, run: FinishedRun | None, given: Sequence[str]) -> Iterator[Scene | None]:
-    """The photos to judge by: the run's own, those of --scene, or none. Options of loading given by hand win over the
-    run's."""
-    from sparse3d.load.config import SceneConfig
-    from sparse3d.load.scene import find_kind, load_scene
-
-    path = args.scene or (Path(run.config.scene_path) if run is not None else None)
-    if path is None:
-        yield None
-        return
-    if not path.exists():
-        raise DataError(f"{path}: the photos are not there; say with --scene where they are")
-    fields = {name: getattr(args.load, name) for name in SceneConfig.__dataclass_fields__}
-    with contextlib.ExitStack() as stack:
-        with Bar("loading") as bar:
-
-            def show(what: str, fraction: float) -> None:
-                bar.show(fraction, what)
-
-            if run is not None:
-                chosen = replace(run.config.scene, **{name: v for name, v in fields.items() if name in given})
-                scene = stack.enter_context(run.with_loading(chosen).scene(path, show))
-            elif find_kind(path, args.load.kind)[0].kind in ("photos", "video"):
-                raise DataError(
-                    f"{path}: the photos come without cameras, and estimated ones would not be in the frame of "
-                    f"{args.source}; give a scene with cameras, or the run folder that the splats come from"
-                )
-            else:
-                scene = load_scene(path, SceneConfig(**fields), progress=show)
-                stack.callback(scene.images.close)
-        if not scene.train:
-            raise DataError(f"{path}: there is no training photo to judge by")
-        yield scene
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "render": Command("render", "RUN|FILE", "Draw a video or pictures along a path of cameras."),
     "view": Command("view", "RUN|FILE", "Show a run or a file of splats in the browser; follows a run that trains."),
     "clean": Command("clean", "IN OUT", "Remove floaters from the splats of a run or a file, judged by photos."),
+    "edit": Command("edit", "IN OUT", "Make the edits of a script or project: select, delete, move, recolour, crop."),
     "export": Command(
         "export", "SOURCE OUT", "Write a run or file as a small file that phones open: by size, loss or device."
     ),

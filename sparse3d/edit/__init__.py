@@ -9,27 +9,41 @@
     document.shown()                                               # .splats to draw, .selected, .rows
     document.splats()                                              # what is written to a file
     document.operations                                            # what replays to the same bits
+    write_project(path, document, source); open_project(path)      # .s3dproj, the same bits again
 
-`preview(document, op, context)` is the mask [N] of an edit that is not made yet. Masks are of the document's rows,
-`all_rows()`; a deleted splat keeps its row. An edit that photos decide (`Context.photos`) is recorded with the rows
-that it found, so that it replays without them. Every edit that cannot be made raises UsageError and changes nothing.
+`CRITERIA` are what `remove` and `select_criterion` know, each with the range of its slider. `preview(document, op,
+context)` is the mask [N] of an edit that is not made yet, and `EditJudge` says what photos lose by a mask. Masks are of
+the document's rows, `all_rows()`; a deleted splat keeps its row. An edit that photos decide (`Context.photos`) is
+recorded with the rows that it found, so that it replays without them. Every edit that cannot be made raises UsageError
+and changes nothing.
 """
 
 from sparse3d.edit.apply import apply, check_operations, preview, replay
+from sparse3d.edit.context import Context
+from sparse3d.edit.criteria import CRITERIA, Criterion, found_by
 from sparse3d.edit.document import Document, Outcome, Shown
 from sparse3d.edit.fields import camera_values, rows_values
-from sparse3d.edit.operation import OPERATIONS, Context
+from sparse3d.edit.judged import EditJudge, Judged
+from sparse3d.edit.operation import OPERATIONS
+from sparse3d.edit.project import open_project, write_project
 
 __all__ = [
+    "CRITERIA",
     "OPERATIONS",
     "Context",
+    "Criterion",
     "Document",
+    "EditJudge",
+    "Judged",
     "Outcome",
     "Shown",
     "apply",
     "camera_values",
     "check_operations",
+    "found_by",
+    "open_project",
     "preview",
     "replay",
     "rows_values",
+    "write_project",
 ]

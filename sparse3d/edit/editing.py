@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from sparse3d.edit import colour, fields, ground, transform, volumes
+from sparse3d.edit.context import Context
+from sparse3d.edit.criteria import CRITERIA, found_by, said_of
 from sparse3d.edit.document import Change, Document
 from sparse3d.edit.fields import REQUIRED, Field
 from sparse3d.edit.history import Bits
-from sparse3d.edit.operation import ON_SELECTION, Context, Plan, none, operation, spared, target, without
+from sparse3d.edit.operation import ON_ALL, ON_SELECTION, Plan, given_rows, none, operation, spared, target, without
 from sparse3d.errors import UsageError
 
 _PLACE = fields.vector(3)
@@ -122,3 +124,20 @@ def _crop_sphere(document: Document, args: Mapping[str, Any], context: Context) 
 def _crop_box(document: Document, args: Mapping[str, Any], context: Context) -> Plan:
     inside = volumes.in_box(document.all_rows(), args["center"], args["size"], args["quat_wxyz"])
     return _cropped(document, "crop_box", inside)
+
+
+@operation("remove", criterion=Field(fields.choice(*CRITERIA), REQUIRED),
+           value=Field(fields.optional(fields.number(0, 1e9)), None), on=ON_ALL,
+           rows=Field(fields.rows, None))  # fmt: skip
+def _remove(document: Document, args: Mapping[str, Any], context: Context) -> Plan:
+    where, notes = target(document, args["on"], "remove")
+    if args["rows"] is not None:
+        found = given_rows(document, args["rows"], "remove")
+    else:
+        found = none(document)
+        found[document.present] = found_by(args["criterion"], args["value"], document.splats(), context)
+        notes = (*notes, *said_of(args["criterion"], context))
+    gone = found & where
+    if gone.any() and not (document.present & ~gone).any():
+        raise UsageError(f"remove: all splats are {args['criterion']} by the value given; choose another value")
+    return Plan(Change(without(document, gone)), gone, notes, rows_decide=CRITERIA[args["criterion"]].by_photos)

@@ -3,40 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sparse3d.edit.context import Context
 from sparse3d.edit.document import Change, Document
 from sparse3d.edit.fields import Field, choice
 from sparse3d.edit.history import Bits
 from sparse3d.errors import UsageError
-from sparse3d.judge.floaters import Region
-from sparse3d.judge.photos import PhotoView
 from sparse3d.registry import Registry
 from sparse3d.splats import Splats
 
 ON_SELECTION = Field(choice("selection", "all"), "selection")
 ON_ALL = Field(choice("selection", "all"), "all")
-
-
-@dataclass(frozen=True)
-class Context:
-    """What an edit may ask for beside the document.
-
-    photos: training photos that judge (floaters, unseen). hull: of an object's masks. values: arrays by name, one value
-    for each row of the document, to select by. read: the splats of another file by the name in the edit; whoever gives
-    it decides which files may be read. backend: of the kernels, None chooses.
-    """
-
-    photos: Sequence[PhotoView] = ()
-    hull: Region | None = None
-    values: Mapping[str, NDArray] = field(default_factory=dict)
-    read: Callable[[str], Splats] | None = None
-    backend: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +73,13 @@ def spared(document: Document) -> tuple[str, ...]:
 def without(document: Document, gone: Bits) -> dict[str, Bits]:
     """The flags after the rows `gone` [N] are deleted."""
     return {name: bits & ~gone for name, bits in document.flags.items()}
+
+
+def given_rows(document: Document, rows: Bits, name: str) -> Bits:
+    """The field `rows` of an edit. Raises UsageError where it is of another number of splats."""
+    if len(rows) != document.num_rows:
+        raise UsageError(f"{name}.rows is of {len(rows)} splats, there are {document.num_rows}; the source has changed")
+    return rows
 
 
 def none(document: Document) -> Bits:

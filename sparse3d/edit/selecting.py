@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from sparse3d.edit import fields, neighbours, picture, volumes
+from sparse3d.edit.context import Context
+from sparse3d.edit.criteria import CRITERIA, found_by, said_of
 from sparse3d.edit.document import Change, Document
 from sparse3d.edit.fields import REQUIRED, Field
 from sparse3d.edit.history import Bits
-from sparse3d.edit.operation import Context, Plan, none, operation
+from sparse3d.edit.operation import Plan, given_rows, none, operation
 from sparse3d.edit.values import NAMES, in_range, values_of
 from sparse3d.errors import UsageError
 
@@ -33,23 +35,19 @@ def selection(name: str, **more: Field) -> Callable[[Callable[..., _Found]], Cal
 
     def put(find: Callable[[Document, Mapping[str, Any], Context], _Found]) -> Callable[..., _Found]:
         def run(document: Document, args: Mapping[str, Any], context: Context) -> Plan:
+            notes: tuple[str, ...] = ()
             if args["rows"] is not None:
                 found, decide = given_rows(document, args["rows"], name), True
             else:
                 found, decide = find(document, args, context)
+                notes = said_of(args["criterion"], context) if "criterion" in args else ()
             after = _combined(document.selected, found & document.editable, args["mode"])
-            return Plan(Change({"selected": after}), after, rows_decide=decide)
+            return Plan(Change({"selected": after}), after, notes, rows_decide=decide)
 
         operation(name, **more, mode=_MODE, rows=_ROWS)(run)
         return find
 
     return put
-
-
-def given_rows(document: Document, rows: Bits, name: str) -> Bits:
-    if len(rows) != document.num_rows:
-        raise UsageError(f"{name}.rows is of {len(rows)} splats, there are {document.num_rows}; the source has changed")
-    return rows
 
 
 def _combined(old: Bits, new: Bits, mode: str) -> Bits:
@@ -127,6 +125,14 @@ def _flood(document: Document, args: Mapping[str, Any], context: Context) -> _Fo
         near = neighbours.flooded(index, args["point"], tolerance=args["tolerance"], reach=args["reach"])
         found[rows[near]] = True
     return found, False
+
+
+@selection("select_criterion", criterion=Field(fields.choice(*CRITERIA), REQUIRED),
+           value=Field(fields.optional(fields.number(0, 1e9)), None))  # fmt: skip
+def _criterion(document: Document, args: Mapping[str, Any], context: Context) -> _Found:
+    found = none(document)
+    found[document.present] = found_by(args["criterion"], args["value"], document.splats(), context)
+    return found, CRITERIA[args["criterion"]].by_photos
 
 
 @selection("select_all")
