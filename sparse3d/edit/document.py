@@ -170,7 +170,7 @@ class Document:
         if step.ids is not None:
             self._refresh(np.flatnonzero(step.ids.written(self._ids, forward=forward)))
         if rows < self.num_rows:
-            tail = torch.arange(rows, self.num_rows)
+            tail = torch.arange(rows, self.num_rows, device=self._base.means.device)
             self._undone_rows.append((self._base.select(tail), self._ids[rows:].copy()))
             self._base, self._now = (_head(part, rows, degree) for part in (self._base, self._now))
             self._ids = self._ids[:rows].copy()
@@ -234,7 +234,7 @@ def _padded(splats: Splats, degree: int) -> Splats:
 
 def _head(splats: Splats, count: int, degree: int) -> Splats:
     """The first splats, without the coefficients that only those behind them had."""
-    first = splats.select(torch.arange(count))
+    first = splats.select(torch.arange(count, device=splats.means.device))
     return replace(first, shN=first.shN[:, : num_sh_rest(degree)].contiguous())
 
 
