@@ -164,6 +164,7 @@ def _opened(args: Args) -> tuple[Document, Path]:
 
     if args.source.suffix.lower() == _PROJECT:
         document, notes = open_project(args.source)
+        say(f"made the {len(document.operations)} edits of {args.source}")
         source = args.source.parent / read_project(args.source).source
     else:
         source = splat_file(args.source)

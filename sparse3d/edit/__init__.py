@@ -11,11 +11,11 @@
     document.operations                                            # what replays to the same bits
     write_project(path, document, source); open_project(path)      # .s3dproj, the same bits again
 
-`CRITERIA` are what `remove` and `select_criterion` know, each with the range of its slider. `preview(document, op,
-context)` is the mask [N] of an edit that is not made yet, and `EditJudge` says what photos lose by a mask. Masks are of
-the document's rows, `all_rows()`; a deleted splat keeps its row. An edit that photos decide (`Context.photos`) is
-recorded with the rows that it found, so that it replays without them. Every edit that cannot be made raises UsageError
-and changes nothing.
+`values_of(splats, name)` is what `select_range` selects by, for a histogram. `CRITERIA` are what `remove` and
+`select_criterion` know, each with the range of its slider. `preview(document, op, context)` is the mask [N] of an edit
+that is not made yet, and `EditJudge` says what photos lose by a mask. Masks are of the document's rows, `all_rows()`; a
+deleted splat keeps its row. An edit that photos decide (`Context.photos`) is recorded with the rows that it found, so
+that it replays without them. Every edit that cannot be made raises UsageError and changes nothing.
 """
 
 from sparse3d.edit.apply import apply, check_operations, preview, replay
@@ -26,10 +26,13 @@ from sparse3d.edit.fields import camera_values, rows_values
 from sparse3d.edit.judged import EditJudge, Judged
 from sparse3d.edit.operation import OPERATIONS
 from sparse3d.edit.project import open_project, write_project
+from sparse3d.edit.values import NAMES as VALUE_NAMES
+from sparse3d.edit.values import values_of
 
 __all__ = [
     "CRITERIA",
     "OPERATIONS",
+    "VALUE_NAMES",
     "Context",
     "Criterion",
     "Document",
@@ -45,5 +48,6 @@ __all__ = [
     "preview",
     "replay",
     "rows_values",
+    "values_of",
     "write_project",
 ]

@@ -25,6 +25,8 @@ FADE, LOW, HIGH = 20, 21, 22
 WIDTH = 23
 # An opacity of exactly 0 or 1 has no finite logit.
 _LEAST_OPACITY = 1e-6
+# Splats whose harmonics are turned at a time, so that they stay in the cache.
+_BLOCK = 4096
 Rows = NDArray[np.float64]
 
 
@@ -149,15 +151,24 @@ def _turned_harmonics(rows: Rows, of: NDArray[np.integer], rest: NDArray[np.floa
     each = [band_rotations(rotation, degree) for rotation in rotation_from_unit_quats(rows[:, TURN])]
     out = np.empty_like(rest)
     for order in range(1, degree + 1):
-        first, size = order**2 - 1, 2 * order + 1
         matrices = np.stack([bands[order - 1] for bands in each]).astype(np.float32)
-        for i in range(size):
-            total = np.zeros_like(rest[:, 0])
-            for j in range(size):
-                factor = matrices[:, i, j][of][:, None] if len(rows) > 1 else matrices[:, i, j, None]
-                total += factor * rest[:, first + j]
-            out[:, first + i] = total
+        band = slice(order**2 - 1, (order + 1) ** 2 - 1)
+        for begin in range(0, len(rest), _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            out[block, band] = _mixed(matrices, of[block], rest[block, band])
     return out
+
+
+def _mixed(matrices: NDArray[np.float32], of: NDArray[np.integer], band: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[n,S,3] the coefficients `band` of one degree times the matrix [S,S] of each one's row."""
+    size = band.shape[1]
+    parts = np.ascontiguousarray(band.transpose(1, 0, 2))
+    out = np.zeros_like(parts)
+    for i in range(size):
+        for j in range(size):
+            factor = matrices[:, i, j][of][:, None] if len(matrices) > 1 else matrices[:, i, j, None]
+            out[i] += factor * parts[j]
+    return out.transpose(1, 0, 2)
 
 
 def _turned(rows: Rows, points: Rows) -> Rows:
