@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse3d.edit import OPERATIONS, Document, apply, camera_values, check_operations
@@ -72,6 +72,7 @@ def test_a_list_says_which_edit_is_wrong() -> None:
         check_operations({"op": "delete"}, "script.json")
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=300))
 def test_rows_come_back(bits: list[bool]) -> None:
     assert rows(rows_values(np.array(bits, bool)), "rows").tolist() == bits
@@ -96,6 +97,7 @@ _NONSENSE = st.sampled_from(
 
 
 @pytest.mark.parametrize("name", OPERATIONS.names())
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_nonsense_is_never_more_than_a_usage_error(name: str, data: st.DataObject) -> None:
     names = [*OPERATIONS[name].fields, "of"]
