@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from sparse3d.records.scene import Scene
+from tests.chromium import browser, launch
 from tests.train import tiny
+
+__all__ = ["browser", "launch"]
 
 REPO = Path(__file__).resolve().parents[1]
 

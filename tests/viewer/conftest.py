@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The browser of tests/browser, and a page of the live viewer to open in it."""
+"""A page of the live viewer to open in the browser."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from PIL import Image
 
 from sparse3d.formats import write
 from sparse3d.render.camera_path import look_at
-from tests.browser.conftest import DESKTOP, PATIENCE_MS, browser, launch, make_splats
-
-__all__ = ["browser", "launch"]
+from tests.browser.conftest import DESKTOP, PATIENCE_MS, make_splats
 
 
 def write_cameras(folder: Path, count: int = 5) -> None:

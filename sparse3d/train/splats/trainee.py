@@ -215,7 +215,7 @@ class SplatTrainee(Trainee):
             raise UsageError("none of the splats that there are was meant, so nothing was deleted")
         if number == self.count:
             raise UsageError(f"that would delete all {number:,} splats; leave some to train")
-        update = without(Splats(**self.params, antialias=self._cfg.antialias), remove)
+        update = without(Splats.of(self.params, antialias=self._cfg.antialias), remove)
         assert update is not None
         self._remove(update)
         return f"deleted {number:,} of {number + self.count:,} splats"
