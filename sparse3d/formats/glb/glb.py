@@ -105,6 +105,8 @@ class Glb:
 def _far(splats: Splats, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """[3] where the node stands, if that is so far from the origin that float32 would lose the splats' places; else
     0."""
+    if not matrix[:3, 3].any():
+        return np.zeros(3)
     _, size = spread(splats.means.double().numpy() @ matrix[:3, :3].T)
     return matrix[:3, 3].copy() if any(local_origin(matrix[:3, 3], size)) else np.zeros(3)
 
